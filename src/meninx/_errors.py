@@ -22,7 +22,7 @@ from types import MappingProxyType
 from typing import Any
 
 # Lone surrogates, except those that represent a byte (PEP 383).
-LONE_SURROGATE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+_LONE_SURROGATE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 
 
 def printable(text: str) -> str:
@@ -36,7 +36,7 @@ def printable(text: str) -> str:
         The text with escapes for undecodable bytes, such as `M\xfcller.png`, and for other
         surrogates, such as `\ud83d`.
     """
-    escaped = LONE_SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    escaped = _LONE_SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
     return escaped.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 

@@ -18,10 +18,10 @@ from typing import Any
 
 # User and password before the host of an address. Passwords may contain slashes; then only the
 # digits of a port show where the host ends. The address may lack its scheme.
-USER_OF_ADDRESS = re.compile(
+_USER_OF_ADDRESS = re.compile(
     r"(?<=://)(?![^\s/@:]*:\d+(?:/|$))[^\s/@:]*(?::\S*)?@|(?<![^\s'\"])[^\s/@:'\"]+:(?!:|//)[^\s@]+@"
 )
-LIBRARIES = ("pydicom", "highdicom", "pynetdicom")
+_LIBRARIES = ("pydicom", "highdicom", "pynetdicom")
 # ONNX Runtime 1.29 and later write an identifier of the machine into HOME on import and send a
 # report some seconds later; Ray sends one when it starts a cluster.
 TELEMETRY_OFF = {"ORT_DISABLE_TELEMETRY": "1", "RAY_USAGE_STATS_ENABLED": "0"}
@@ -90,7 +90,7 @@ def quiet_libraries() -> None:
     Every process of meninx calls it first.
     """
     warnings.simplefilter("ignore")
-    for library in LIBRARIES:
+    for library in _LIBRARIES:
         logging.getLogger(library).setLevel(logging.CRITICAL)
 
 
@@ -103,7 +103,7 @@ def without_passwords(text: str) -> str:
     Returns:
         The text, with `https://host/x` for `https://user:password@host/x`.
     """
-    return USER_OF_ADDRESS.sub("", text)
+    return _USER_OF_ADDRESS.sub("", text)
 
 
 def log_no_values() -> None:

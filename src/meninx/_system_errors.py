@@ -9,12 +9,12 @@ from pathlib import Path
 from meninx._errors import printable
 
 FULL = "disk full: free some space, or name another folder"
-READ_ONLY = "the file system is read-only; name another folder"
+_READ_ONLY = "the file system is read-only; name another folder"
 # Message with advice, by error number.
 WORDS = {
     errno.ENOSPC: FULL,
     errno.EDQUOT: "the quota of this disk is used up: free some space, or name another folder",
-    errno.EROFS: READ_ONLY,
+    errno.EROFS: _READ_ONLY,
     errno.EACCES: "no permission; name another place, or change who may write there",
     errno.EPERM: "no permission; name another place, or change who may write there",
     errno.ENAMETOOLONG: "the name is too long for this file system; choose a shorter one",
@@ -30,12 +30,12 @@ WORDS = {
 QUOTED = {
     **{os.strerror(number): WORDS[number] for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)},
     "database or disk is full": FULL,
-    "attempt to write a readonly database": READ_ONLY,
+    "attempt to write a readonly database": _READ_ONLY,
     "unable to open database file": "the database can't be opened; may this account write there?",
     "disk I/O error": "the disk could not be read or written",
     "database is locked": "another program holds the database; end it, or wait",
 }
-SHARED_MEMORY = (
+_SHARED_MEMORY = (
     "/dev/shm, where processes share semaphores, is closed to this account; open it to all (mount "
     "-o mode=1777), or run where it is"
 )
@@ -89,7 +89,7 @@ def words_of(error: OSError, *, named: bool = True) -> str:
     """
     frames = traceback.extract_tb(error.__traceback__)
     if frames and Path(frames[-1].filename).name == "synchronize.py":
-        return SHARED_MEMORY
+        return _SHARED_MEMORY
     words = WORDS.get(error.errno or 0) or _quoted(error) or error.strerror or str(error)
     words = words or type(error).__name__
     if not named or not isinstance(error.filename, str | bytes):

@@ -40,9 +40,9 @@ FOLDERS_A_BLOCK, UNITS_A_BLOCK = 16, 16
 SCORERS_PER_GROUPER = 8
 # Size of a task's output block, bytes: with Ray's default of 128 MB a walk would cover a million
 # files before the first is scored.
-BLOCK_BYTES = 2**14
+_BLOCK_BYTES = 2**14
 # With a single CPU in the whole cluster Ray Data waits forever.
-MIN_CPUS = 2
+_MIN_CPUS = 2
 CONNECT_SECONDS, WATCH_SECONDS = 10, 5
 
 
@@ -82,10 +82,10 @@ def _run(options: Options, done: Done, channel: Channel) -> Message:
 
 def _check_cpus(options: Options) -> None:
     found = int(_resources().get("CPU", 0))
-    if found < MIN_CPUS:
+    if found < _MIN_CPUS:
         raise OptionError(
             f"--address {options.address}: {found} CPU in the whole cluster, expected at "
-            f"least {MIN_CPUS}; add a machine, or leave --address out to use this one alone"
+            f"least {_MIN_CPUS}; add a machine, or leave --address out to use this one alone"
         )
 
 
@@ -120,7 +120,7 @@ def _cluster(options: Options) -> Iterator[None]:
             "one with `ray start --head`"
         ) from error
     context = DataContext.get_current()
-    context.target_max_block_size = BLOCK_BYTES
+    context.target_max_block_size = _BLOCK_BYTES
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)

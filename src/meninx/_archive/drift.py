@@ -14,7 +14,7 @@ from meninx._scan.geometry import Float64Array
 MIN_SCANS = 20
 # Probability of any false warning for an archive, for each of the four tests: scores and refusals,
 # against the detector's reference and against the rest.
-ALPHA = 0.01
+_ALPHA = 0.01
 # Smaller differences are not reported, even if significant: of the share of refusals, 0..1, and
 # between distributions of scores, 0..1.
 MIN_SHARE, MIN_DISTANCE = 0.02, 0.1
@@ -104,7 +104,7 @@ def warnings_of(tally: Tally, calibration: Calibration) -> list[DriftWarning]:
         Warnings, those of the whole archive first.
     """
     parts = [(key, part) for key, part in sorted(tally.parts.items())]
-    alpha = ALPHA / max(len(parts) + 1, 1)
+    alpha = _ALPHA / max(len(parts) + 1, 1)
     found = [
         DriftWarning("archive", "all", text)
         for text in _against_reference(tally.whole, calibration, alpha)

@@ -14,7 +14,7 @@ from meninx._scan.source import SNIFFED_BYTES
 # private ones.
 HEAD_BYTES = 65536
 # Tag of PixelData in either byte order: a shorter head without it and without a series is cut off.
-PIXEL_DATA = (b"\xe0\x7f\x10\x00", b"\x7f\xe0\x00\x10")
+_PIXEL_DATA = (b"\xe0\x7f\x10\x00", b"\x7f\xe0\x00\x10")
 
 
 class FolderContent:
@@ -85,7 +85,7 @@ class FolderContent:
 
 def _is_cut_off(head: bytes) -> bool:
     """Return whether a DICOM file ends before its pixels."""
-    return len(head) < HEAD_BYTES and not any(tag in head for tag in PIXEL_DATA)
+    return len(head) < HEAD_BYTES and not any(tag in head for tag in _PIXEL_DATA)
 
 
 def _may_be_slice(entry: FileEntry, patterns: Collection[tuple[str, str]]) -> bool:

@@ -18,7 +18,7 @@ LISTS = (".csv", ".parquet")
 # Column of the paths of series.
 COLUMN = "path"
 # Bytes of a list in which to detect its encoding.
-ENCODING_BYTES = 64
+_ENCODING_BYTES = 64
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def _parquet_rows(files: Any, path: str) -> Iterator[ListRow]:
 
 def _csv_rows(files: Any, path: str) -> Iterator[ListRow]:
     with files.open(path, "rb") as file:
-        beginning = file.read(ENCODING_BYTES)
+        beginning = file.read(_ENCODING_BYTES)
     wide = wide_encoding(beginning)
     encoding = wide or "utf-8-sig"
     # File names need not be valid text: their bytes are kept.

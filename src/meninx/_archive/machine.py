@@ -21,11 +21,11 @@ from meninx._errors import MeninxError
 from meninx._sandbox import end_with_parent
 
 # Limit of units that wait for a worker, so that the walk does not run ahead by millions of files.
-MAX_WAITING = 64
+_MAX_WAITING = 64
 # Most results of a message.
 MAX_RESULTS = 64
 # Marks the end of the walk, and of a worker.
-ENDED = None
+_ENDED = None
 
 
 def score_units(options: Options, done: Done, channel: Channel, scratch: str) -> None:
@@ -62,7 +62,7 @@ class _Run:
     def __init__(self, options: Options, done: Done, scratch: str) -> None:
         self._options, self._done, self._scratch = options, done, scratch
         self._scorers = [self._scorer() for _ in range(options.workers or os.cpu_count() or 1)]
-        self._units: queue.Queue[Unit | None] = queue.Queue(MAX_WAITING)
+        self._units: queue.Queue[Unit | None] = queue.Queue(_MAX_WAITING)
         self._results: queue.Queue[UnitResult | MeninxError | None] = queue.Queue()
 
     def _scorer(self) -> UnitScorer:
@@ -86,7 +86,7 @@ class _Run:
         running = 1 + len(self._scorers)
         while running:
             ready = self._ready()
-            running -= ready.count(ENDED)
+            running -= ready.count(_ENDED)
             results = [result for result in ready if isinstance(result, dict)]
             if results:
                 yield results
@@ -119,7 +119,7 @@ class _Run:
                 self._results.put(error)
             except Exception as error:  # noqa: BLE001 - else the error is lost, and the run hangs
                 self._results.put(run_error(self._options.source, error))
-            self._results.put(ENDED)
+            self._results.put(_ENDED)
 
         threading.Thread(target=run, daemon=True).start()
 
@@ -130,9 +130,9 @@ class _Run:
             for unit in units_of(store, folder, self._done):
                 self._units.put(unit)
         for _ in self._scorers:
-            self._units.put(ENDED)
+            self._units.put(_ENDED)
 
     def _work(self, scorer: UnitScorer) -> None:
         """Score units until the end of the walk."""
-        for result in scorer.score(iter(self._units.get, ENDED)):
+        for result in scorer.score(iter(self._units.get, _ENDED)):
             self._results.put(result)

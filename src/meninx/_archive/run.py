@@ -21,15 +21,15 @@ from meninx._errors import DataError, MeninxError
 from meninx._quiet import without_passwords
 
 # Limit of consecutive passes that lose a machine and finish no unit.
-MAX_FAILED_PASSES = 3
+_MAX_FAILED_PASSES = 3
 # Interval of checks, and limit of the time without results after a machine was lost, s.
 POLL_SECONDS, STALL_SECONDS = 0.5, 30.0
 # Time for the scoring process to leave a cluster, s.
-END_SECONDS = 15.0
+_END_SECONDS = 15.0
 # Limit of messages that wait for the ledger.
-MAX_MESSAGES = 16
+_MAX_MESSAGES = 16
 # Limits of the recorded reasons why places are out of reach, and of the places for each.
-MAX_PLACES = 1000
+_MAX_PLACES = 1000
 log = logging.getLogger(__name__)
 
 
@@ -45,7 +45,7 @@ class RunProgress:
         earlier: Files counted so far in folders that earlier runs finished.
         counted: Whether all files are counted.
         unreached: Units whose files could not be fetched.
-        places: Places of these units by reason; at most `MAX_PLACES` for each.
+        places: Places of these units by reason; at most `_MAX_PLACES` for each.
     """
 
     files: int = 0
@@ -80,7 +80,7 @@ def score_archive(
     counting = (options.source, table.done(), progress, stop)
     threading.Thread(target=_count_files, args=counting, daemon=True).start()
     failed = 0
-    while failed < MAX_FAILED_PASSES:
+    while failed < _MAX_FAILED_PASSES:
         before = progress.units
         progress.unreached = 0
         progress.places = {}
@@ -90,7 +90,7 @@ def score_archive(
         failed = 0 if progress.units > before else failed + 1
         log.warning("a machine of the cluster was lost; the missing units are scored again")
     raise DataError(
-        f"{without_passwords(options.source)}: lost machines {MAX_FAILED_PASSES} times in a row "
+        f"{without_passwords(options.source)}: lost machines {_MAX_FAILED_PASSES} times in a row "
         "with no unit finished in between; finished work is kept, run the same command to go on"
     )
 
@@ -147,7 +147,7 @@ def _scoring_process(
 ) -> "Iterator[tuple[SpawnProcess, Queue[Message]]]":
     """Run the scoring process; at the end, end it and delete the files that it fetched."""
     context = multiprocessing.get_context("spawn")
-    channel: Queue[Message] = context.Queue(MAX_MESSAGES)
+    channel: Queue[Message] = context.Queue(_MAX_MESSAGES)
     # Deleted by this process: the other may be killed, and its threads fetch until then.
     with tempfile.TemporaryDirectory(prefix="meninx-") as scratch:
         process = context.Process(target=_score_units, args=(options, done, channel, scratch))
@@ -157,7 +157,7 @@ def _scoring_process(
         finally:
             # Killed only after some time: it would leave its resources on a cluster reserved.
             process.terminate()
-            process.join(END_SECONDS)
+            process.join(_END_SECONDS)
             process.kill()
             process.join()
 
@@ -185,9 +185,9 @@ def _record(units: list[UnitResult], table: Table, progress: RunProgress) -> Non
         if unit["unreached"]:
             # Reasons often begin with the place.
             reason = unit["unreached"].removeprefix(f"{unit['place']}: ")
-            if reason in progress.places or len(progress.places) < MAX_PLACES:
+            if reason in progress.places or len(progress.places) < _MAX_PLACES:
                 places = progress.places.setdefault(reason, [])
-                places += [unit["place"]] * (len(places) < MAX_PLACES)
+                places += [unit["place"]] * (len(places) < _MAX_PLACES)
 
 
 def _count_files(source: str, done: Done, progress: RunProgress, stop: threading.Event) -> None:

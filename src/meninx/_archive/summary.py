@@ -18,7 +18,7 @@ from meninx._assess.plots import BLUE, GREEN, ORANGE, PINK, drawing
 from meninx._detect.calibrator import sigmoid
 from meninx._detect.detector import Detector
 
-DIMENSION_NAMES = {
+_DIMENSION_NAMES = {
     "month": "month",
     "scanner": "scanner",
     "field_strength": "field strength",
@@ -155,7 +155,8 @@ def write_pages(table: Table, detector: Detector, progress: RunProgress, seconds
             pictures=_pictures(tally, detector),
             least=MIN_SCANS,
             dimensions=[
-                (DIMENSION_NAMES[name], _rows(tally, name, summary.warnings)) for name in DIMENSIONS
+                (_DIMENSION_NAMES[name], _rows(tally, name, summary.warnings))
+                for name in DIMENSIONS
             ],
             model=detector.model,
         ),

@@ -28,16 +28,16 @@ from meninx._labels import TYPE_NAMES
 
 ASIDE, LEDGER = "_meninx", "ledger.sqlite"
 # Errors of the system for SQLite's errors of a disk.
-DISK_ERRORS = {
+_DISK_ERRORS = {
     sqlite3.SQLITE_FULL: errno.ENOSPC,
     sqlite3.SQLITE_IOERR: errno.EIO,
     sqlite3.SQLITE_READONLY: errno.EROFS,
 }
 # Rows of a part, and the longest time that rows wait for one, s.
 PART_ROWS = 5000
-MAX_WAIT_SECONDS = 300.0
+_MAX_WAIT_SECONDS = 300.0
 # Hexadecimal digits of a detector's SHA-256 that identify it, and name its folder.
-DETECTOR_DIGITS = 16
+_DETECTOR_DIGITS = 16
 
 TEXT, REAL = pa.string(), pa.float64()
 
@@ -46,7 +46,7 @@ def _struct(**fields: pa.DataType) -> pa.StructType:
     return pa.struct(list(fields.items()))
 
 
-SCHEMA = pa.schema(
+_SCHEMA = pa.schema(
     {
         "content_hash": TEXT,
         "scan": TEXT,
@@ -140,7 +140,7 @@ class Table:
     """
 
     def __init__(self, folder: Path, sha256: str) -> None:
-        self.detector = sha256[:DETECTOR_DIGITS]
+        self.detector = sha256[:_DETECTOR_DIGITS]
         self.aside = folder / ASIDE
         self.folder = folder / f"detector={self.detector}"
         try:
@@ -209,7 +209,7 @@ class Table:
             for unit in units:
                 added += self._add(unit)
         self._unwritten += added
-        if self._unwritten >= PART_ROWS or time.monotonic() - self._flushed > MAX_WAIT_SECONDS:
+        if self._unwritten >= PART_ROWS or time.monotonic() - self._flushed > _MAX_WAIT_SECONDS:
             self.flush()
         return added
 
@@ -306,7 +306,7 @@ class Table:
         """
         paths = [str(path) for path in sorted(self.folder.glob("part-*.parquet"))]
         if paths:
-            data = pyarrow.dataset.dataset(paths, schema=SCHEMA, format="parquet")
+            data = pyarrow.dataset.dataset(paths, schema=_SCHEMA, format="parquet")
             yield from data.to_batches(columns=list(columns))
 
     def _write(self, part: int, table: pa.Table) -> None:
@@ -344,7 +344,7 @@ class Table:
         try:
             return self._ledger.execute(statement, values)
         except sqlite3.OperationalError as error:
-            kind = DISK_ERRORS.get(error.sqlite_errorcode & 0xFF)
+            kind = _DISK_ERRORS.get(error.sqlite_errorcode & 0xFF)
             if kind is None:
                 raise
             raise OSError(kind, os.strerror(kind), str(self.aside / LEDGER)) from error
@@ -372,4 +372,4 @@ def _as_table(rows: Sequence[dict[str, Any]]) -> pa.Table:
             row["heatmap"] = bytes.fromhex(row["heatmap"])
         for name in ("p_values", "types", "identity"):
             row[name] = row.get(name) or None
-    return pa.Table.from_pylist(list(rows), schema=SCHEMA)
+    return pa.Table.from_pylist(list(rows), schema=_SCHEMA)

@@ -19,7 +19,7 @@ from meninx._scoring.worker import PendingCall, Worker
 from meninx._system_errors import FULL, QUOTED, is_disk_full, words_of
 
 # Pauses before files are fetched again, s: disks and networks fail for moments.
-PAUSES = (0.5, 1.0)
+_PAUSES = (0.5, 1.0)
 # The same text for all units, so that the summary contains it once.
 DISK_FULL = f"temporary folder: {FULL}"
 
@@ -106,7 +106,7 @@ class UnitScorer:
         return pending.result
 
     def _fetch_patiently(self, unit: Unit, into: Path) -> list[Path]:
-        for pause in PAUSES:
+        for pause in _PAUSES:
             try:
                 return self._fetch(unit, into)
             except OSError as error:

@@ -242,7 +242,7 @@ def score_cases(
     cases = []
     units = units_of(pictures)
     with ThreadPoolExecutor(workers) as pool:
-        for case in pool.map(lambda unit: score_case(detector, *unit), units):
+        for case in pool.map(lambda unit: _score_case(detector, *unit), units):
             cases.append(case)
             progress("scoring", len(cases), len(units))
     return cases
@@ -273,7 +273,7 @@ def units_of(pictures: Sequence[Picture]) -> list[tuple[Picture, tuple[Picture, 
     return units
 
 
-def score_case(detector: Detector, picture: Picture, members: Sequence[Picture] = ()) -> Case:
+def _score_case(detector: Detector, picture: Picture, members: Sequence[Picture] = ()) -> Case:
     """Score one labeled picture, volume or stack and compare it with its mask.
 
     Args:

@@ -6,7 +6,7 @@ The short texts do not replace the published form. Items that only the authors c
 
 from dataclasses import dataclass
 
-AUTHORS = "for the authors to write"
+_AUTHORS = "for the authors to write"
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class ChecklistItem:
         number: Number of the item, 1 to 44.
         section: Section of the manuscript.
         text: Fact to be reported.
-        answer: Answer of this evaluation, or `AUTHORS`.
+        answer: Answer of this evaluation, or `_AUTHORS`.
     """
 
     number: int
@@ -28,10 +28,10 @@ class ChecklistItem:
     @property
     def is_open(self) -> bool:
         """Whether the authors must answer it."""
-        return self.answer == AUTHORS
+        return self.answer == _AUTHORS
 
 
-ITEMS = (
+_ITEMS = (
     ("Title", "Names the study as one of AI, with the kind of technology"),
     ("Abstract", "Structured summary of design, methods, results and conclusions"),
     ("Introduction", "Scientific and clinical background, intended use and role of the AI"),
@@ -89,6 +89,6 @@ def checklist(answers: dict[int, str]) -> list[ChecklistItem]:
         All 44 items.
     """
     return [
-        ChecklistItem(number, section, text, answers.get(number, AUTHORS))
-        for number, (section, text) in enumerate(ITEMS, 1)
+        ChecklistItem(number, section, text, answers.get(number, _AUTHORS))
+        for number, (section, text) in enumerate(_ITEMS, 1)
     ]

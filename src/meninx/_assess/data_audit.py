@@ -26,7 +26,7 @@ from meninx._scan.reading import read_one
 # Number of pictures of a group on the page; the JSON names all.
 MAX_SHOWN = 6
 # Features of each probe in words; the probe `both` has no others.
-PROBED = {
+_PROBED = {
     "file": "the file's format and size",
     "intensity": "brightness",
     "position": "the position",
@@ -84,9 +84,9 @@ class Audit:
     def _predictive_features(self) -> list[str]:
         """Features that predict the label better than chance, in words."""
         return [
-            PROBED[probe.name]
+            _PROBED[probe.name]
             for probe in self.probes
-            if probe.auroc.low > CHANCE and probe.name in PROBED
+            if probe.auroc.low > CHANCE and probe.name in _PROBED
         ]
 
     @property

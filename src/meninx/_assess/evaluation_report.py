@@ -55,7 +55,7 @@ DECISIONS = {
     "tumor_free_referred": "tumor-free referred",
 }
 # Figures that do not depend on the operating point.
-OF_ALL_THRESHOLDS = (
+_OF_ALL_THRESHOLDS = (
     "auroc",
     "average_precision",
     "brier",
@@ -63,13 +63,13 @@ OF_ALL_THRESHOLDS = (
     "calibration_intercept",
     "ece",
 )
-MAX_RIGHT = 12
+_MAX_RIGHT = 12
 # Number of wrong answers of each class on the page; predictions.csv lists all cases.
-MAX_MISSES = 300
-PICTURE_QUALITY = 80
-ROC_GRID = np.linspace(0, 1, 101)
-THRESHOLDS = np.linspace(0.01, 0.99, 99)
-RELIABILITY_BINS = 10
+_MAX_MISSES = 300
+_PICTURE_QUALITY = 80
+_ROC_GRID = np.linspace(0, 1, 101)
+_THRESHOLDS = np.linspace(0.01, 0.99, 99)
+_RELIABILITY_BINS = 10
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def write_evaluation(
         json.dumps(figures, indent=2, allow_nan=False) + "\n", encoding="utf-8"
     )
     write_predictions(result, output / "predictions.csv")
-    plots = draw_plots(result, output / "plots")
+    plots = _draw_plots(result, output / "plots")
     claim = checklist(dict(setting.claim))
     page = render_page(
         "evaluation.html",
@@ -124,7 +124,7 @@ def write_evaluation(
         how=setting.how,
         names=NAMES,
         decisions=DECISIONS,
-        of_all=OF_ALL_THRESHOLDS,
+        of_all=_OF_ALL_THRESHOLDS,
         clusters=len(np.unique(result.answers.cluster)),
         verdict=verdict(result),
         plots=[(embedded(path.with_suffix(".svg")), caption) for path, caption in plots],
@@ -134,7 +134,7 @@ def write_evaluation(
         version=__version__,
     )
     (output / "report.html").write_text(page, encoding="utf-8")
-    write_misses(result, detectors, output / "misses.html")
+    _write_misses(result, detectors, output / "misses.html")
     if pdf:
         write_pdf(page, output / "report.pdf")
 
@@ -158,7 +158,7 @@ def verdict(result: Evaluation) -> str:
     )
 
 
-def draw_plots(result: Evaluation, folder: Path) -> list[tuple[Path, str]]:
+def _draw_plots(result: Evaluation, folder: Path) -> list[tuple[Path, str]]:
     """Draw all plots as PNG and SVG.
 
     Args:
@@ -227,12 +227,12 @@ def _draw_roc(result: Evaluation, stem: Path) -> None:
         tumor = answers.tumor[sample]
         if tumor.any() and not tumor.all():
             curves.append(
-                np.interp(ROC_GRID, *metrics.roc_points(tumor, answers.probability[sample]))
+                np.interp(_ROC_GRID, *metrics.roc_points(tumor, answers.probability[sample]))
             )
     band = None
     if curves:
         low, high = np.percentile(curves, (2.5, 97.5), axis=0)
-        band = (ROC_GRID, low, high)
+        band = (_ROC_GRID, low, high)
     point = (1 - result.figures["specificity"].value, result.figures["sensitivity"].value)
     plot_curve(
         stem, lines, ("1 - specificity", "sensitivity"), diagonal=True, band=band, point=point
@@ -254,11 +254,11 @@ def _draw_precision_recall(result: Evaluation, stem: Path) -> None:
 
 def _draw_decision(result: Evaluation, stem: Path) -> None:
     answers, share = result.answers, float(result.answers.tumor.mean())
-    everyone = share - (1 - share) * THRESHOLDS / (1 - THRESHOLDS)
+    everyone = share - (1 - share) * _THRESHOLDS / (1 - _THRESHOLDS)
     lines: dict[str, tuple[Floats, Floats]] = {
-        "by the detector": (THRESHOLDS, metrics.net_benefit(answers, THRESHOLDS)),
-        "act on all": (THRESHOLDS, everyone),
-        "act on none": (THRESHOLDS, np.zeros_like(THRESHOLDS)),
+        "by the detector": (_THRESHOLDS, metrics.net_benefit(answers, _THRESHOLDS)),
+        "act on all": (_THRESHOLDS, everyone),
+        "act on none": (_THRESHOLDS, np.zeros_like(_THRESHOLDS)),
     }
     plot_curve(
         stem,
@@ -270,7 +270,7 @@ def _draw_decision(result: Evaluation, stem: Path) -> None:
 
 def _draw_reliability(result: Evaluation, stem: Path) -> None:
     answers = result.answers
-    bins = np.minimum((answers.probability * RELIABILITY_BINS).astype(int), RELIABILITY_BINS - 1)
+    bins = np.minimum((answers.probability * _RELIABILITY_BINS).astype(int), _RELIABILITY_BINS - 1)
     rows = []
     for index in np.unique(bins):
         member = bins == index
@@ -307,7 +307,7 @@ def _draw_types(result: Evaluation, stem: Path) -> None:
     plot_curve(stem, lines, ("1 - specificity", "sensitivity"), diagonal=True)
 
 
-def write_misses(result: Evaluation, detectors: Mapping[str, Detector], path: Path) -> None:
+def _write_misses(result: Evaluation, detectors: Mapping[str, Detector], path: Path) -> None:
     """Write the page of wrong answers and of the most certain right ones.
 
     Args:
@@ -318,10 +318,10 @@ def write_misses(result: Evaluation, detectors: Mapping[str, Detector], path: Pa
     missed, false = _by_truth(result.misses)
     found, rejected = _by_truth(result.most_certain)
     sections: list[tuple[str, Sequence[Case]]] = [
-        (f"Missed tumors: {len(missed)}", missed[:MAX_MISSES]),
-        (f"False calls: {len(false)}", false[:MAX_MISSES]),
-        ("Tumors found, the most certain", found[:MAX_RIGHT]),
-        ("No tumor, the most certain", rejected[:MAX_RIGHT]),
+        (f"Missed tumors: {len(missed)}", missed[:_MAX_MISSES]),
+        (f"False calls: {len(false)}", false[:_MAX_MISSES]),
+        ("Tumors found, the most certain", found[:_MAX_RIGHT]),
+        ("No tumor, the most certain", rejected[:_MAX_RIGHT]),
     ]
     page = render_page(
         "misses.html",
@@ -352,7 +352,7 @@ def _picture(case: Case, detectors: Mapping[str, Detector]) -> tuple[str | None,
     result = Result(scan, case.findings, detector)
     picture = result.picture.copy()
     picture.thumbnail((640, 480))
-    return embedded_image(picture, PICTURE_QUALITY), result.withheld
+    return embedded_image(picture, _PICTURE_QUALITY), result.withheld
 
 
 def write_pdf(page: str, path: Path) -> None:

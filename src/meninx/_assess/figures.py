@@ -28,9 +28,9 @@ PREVALENCES = (0.01, 0.1, 0.5)
 # Largest number of values of a column of subgroups; smallest number of cases of a subgroup.
 MAX_SUBGROUPS, MIN_SUBGROUP = 12, 10
 # Columns of subgroups beside the kind of file and the further columns of a manifest.
-SUBGROUP_COLUMNS = ("source", "site", "sequence", "split")
+_SUBGROUP_COLUMNS = ("source", "site", "sequence", "split")
 
-BOOTSTRAPPED: dict[str, metrics.Metric] = {
+_BOOTSTRAPPED: dict[str, metrics.Metric] = {
     "balanced_accuracy": metrics.balanced_accuracy,
     "f1": metrics.f1,
     "mcc": metrics.mcc,
@@ -42,7 +42,7 @@ BOOTSTRAPPED: dict[str, metrics.Metric] = {
     "ece": metrics.ece,
 }
 # Figures that need cases of both classes.
-OF_BOTH_CLASSES = (
+_OF_BOTH_CLASSES = (
     "ppv",
     "npv",
     "f1",
@@ -52,7 +52,7 @@ OF_BOTH_CLASSES = (
     "calibration_intercept",
 )
 # Figures that may lie outside of 0..1.
-UNBOUNDED = ("mcc", "calibration_slope", "calibration_intercept")
+_UNBOUNDED = ("mcc", "calibration_slope", "calibration_intercept")
 
 
 def figures_of(
@@ -84,10 +84,10 @@ def figures_of(
         name: share_interval(hits[among], answers.cluster[among])
         for name, (hits, among) in shares.items()
     }
-    for name, metric in BOOTSTRAPPED.items():
-        figures[name] = bootstrap_figure(answers, metric, weights, bounded=name not in UNBOUNDED)
+    for name, metric in _BOOTSTRAPPED.items():
+        figures[name] = bootstrap_figure(answers, metric, weights, bounded=name not in _UNBOUNDED)
     if tumor.all() or not tumor.any():
-        figures |= dict.fromkeys(OF_BOTH_CLASSES, Figure(math.nan, math.nan, math.nan))
+        figures |= dict.fromkeys(_OF_BOTH_CLASSES, Figure(math.nan, math.nan, math.nan))
     sensitivity, specificity = figures["sensitivity"], figures["specificity"]
     for prevalence in prevalences:
         sides = [
@@ -222,7 +222,7 @@ def subgroup_figures(
 def _subgroup_columns(pictures: Sequence[Picture]) -> dict[str, list[str]]:
     """Return the value of each picture in every column that makes subgroups."""
     columns = {
-        name: [str(getattr(picture, name)) for picture in pictures] for name in SUBGROUP_COLUMNS
+        name: [str(getattr(picture, name)) for picture in pictures] for name in _SUBGROUP_COLUMNS
     }
     columns["kind"] = ["volume" if picture.is_volume else "picture" for picture in pictures]
     for name in dict.fromkeys(name for picture in pictures for name in picture.extra):

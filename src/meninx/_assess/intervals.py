@@ -10,7 +10,7 @@ from meninx._assess.metrics import Answers, Floats, Metric
 from meninx._detect.calibrator import sigmoid
 
 # 97.5th percentile of the standard normal distribution.
-NORMAL_975 = 1.959963984540054
+_NORMAL_975 = 1.959963984540054
 DRAWS = 1000
 # Number of bootstrap draws computed at once, which bounds the memory.
 CHUNK = 100
@@ -60,10 +60,10 @@ def wilson(share: float, count: float) -> tuple[float, float]:
     """
     if count <= 0:
         return 0.0, 1.0
-    z2 = NORMAL_975**2
+    z2 = _NORMAL_975**2
     middle = (share + z2 / (2 * count)) / (1 + z2 / count)
     reach = np.sqrt(share * (1 - share) / count + z2 / (4 * count**2))
-    reach *= NORMAL_975 / (1 + z2 / count)
+    reach *= _NORMAL_975 / (1 + z2 / count)
     return max(0.0, float(middle - reach)), min(1.0, float(middle + reach))
 
 
@@ -201,7 +201,7 @@ def bounded_interval(value: float, draws: Floats, clusters: int) -> tuple[float,
 
     spread = float(logit(known).std(ddof=1)) * (clusters / (clusters - 1)) ** 0.5
     middle = float(logit(np.array(value)))
-    low, high = sigmoid([middle - NORMAL_975 * spread, middle + NORMAL_975 * spread])
+    low, high = sigmoid([middle - _NORMAL_975 * spread, middle + _NORMAL_975 * spread])
     return float(low), float(high)
 
 

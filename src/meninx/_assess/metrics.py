@@ -15,13 +15,13 @@ from meninx._detect.calibrator import sigmoid
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
-ECE_BINS = 10
+_ECE_BINS = 10
 # Smallest distance of a probability from 0 and 1 before its logit is taken.
 MIN_DISTANCE = 1e-6
-NEWTON_STEPS = 40
-MIN_STEP = 1e-7
+_NEWTON_STEPS = 40
+_MIN_STEP = 1e-7
 # Largest slope of a fit; a larger one means that the classes are separated in this draw.
-MAX_SLOPE = 50.0
+_MAX_SLOPE = 50.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +90,7 @@ def weighted_auroc(tumor: Bools, score: Floats, weights: Floats) -> Floats:
     return _ratio((tumors * below).sum(-1), tumors.sum(-1) * tumor_free.sum(-1))
 
 
-def weighted_average_precision(tumor: Bools, score: Floats, weights: Floats) -> Floats:
+def _weighted_average_precision(tumor: Bools, score: Floats, weights: Floats) -> Floats:
     """Return the average precision of each weighting: precision, averaged over gains of recall.
 
     Args:
@@ -180,7 +180,7 @@ def auroc_of(answers: Answers, weights: Floats) -> Floats:
 
 def average_precision(answers: Answers, weights: Floats) -> Floats:
     """Return the average precision."""
-    return weighted_average_precision(answers.tumor, answers.probability, weights)
+    return _weighted_average_precision(answers.tumor, answers.probability, weights)
 
 
 def brier(answers: Answers, weights: Floats) -> Floats:
@@ -191,8 +191,8 @@ def brier(answers: Answers, weights: Floats) -> Floats:
 
 def ece(answers: Answers, weights: Floats) -> Floats:
     """Return the expected calibration error over ten equal bins (Naeini et al. 2015)."""
-    bins = np.minimum((answers.probability * ECE_BINS).astype(int), ECE_BINS - 1)
-    member = (bins[:, None] == np.arange(ECE_BINS)).astype(float)  # [n, bins]
+    bins = np.minimum((answers.probability * _ECE_BINS).astype(int), _ECE_BINS - 1)
+    member = (bins[:, None] == np.arange(_ECE_BINS)).astype(float)  # [n, bins]
     gaps = (weights * (answers.probability - answers.tumor)) @ member
     return _ratio(np.abs(gaps).sum(-1), weights.sum(-1))
 
@@ -225,7 +225,7 @@ def _logistic(answers: Answers, weights: Floats, *, with_slope: bool) -> Floats:
     found = np.stack([np.zeros(shape), np.ones(shape)])  # [2, d]: intercept and slope
     reach = np.ones(shape)
     best, step = np.full(shape, -np.inf), np.zeros_like(found)
-    for _ in range(NEWTON_STEPS):
+    for _ in range(_NEWTON_STEPS):
         tried = found + reach * step
         eta = tried[0][..., None] + tried[1][..., None] * logit
         likelihood = -(weights * np.logaddexp(0, np.where(answers.tumor, -eta, eta))).sum(-1)
@@ -239,10 +239,10 @@ def _logistic(answers: Answers, weights: Floats, *, with_slope: bool) -> Floats:
         error = weights * (tumor - expected)
         curvature = weights * expected * (1 - expected)
         step = _newton_step(error, curvature, logit, with_slope=with_slope)
-        if np.abs(reach * step).max() < MIN_STEP:
+        if np.abs(reach * step).max() < _MIN_STEP:
             break
     value = found[1] if with_slope else found[0]
-    return np.asarray(np.where(np.abs(value) < MAX_SLOPE, value, np.nan))
+    return np.asarray(np.where(np.abs(value) < _MAX_SLOPE, value, np.nan))
 
 
 def _newton_step(error: Floats, curvature: Floats, logit: Floats, *, with_slope: bool) -> Floats:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from meninx._errors import printable
 
-MEDIA_TYPES = {".png": "image/png", ".svg": "image/svg+xml", ".jpg": "image/jpeg"}
+_MEDIA_TYPES = {".png": "image/png", ".svg": "image/svg+xml", ".jpg": "image/jpeg"}
 
 
 def render_page(template: str, **values: Any) -> str:
@@ -41,7 +41,7 @@ def embedded(picture: Path) -> str:
     Returns:
         Address that contains the picture.
     """
-    kind = MEDIA_TYPES[picture.suffix.lower()]
+    kind = _MEDIA_TYPES[picture.suffix.lower()]
     return f"data:{kind};base64," + base64.b64encode(picture.read_bytes()).decode()
 
 
@@ -60,5 +60,5 @@ def embedded_image(picture: Image.Image, quality: int | None = None) -> str:
         picture.save(buffer, "PNG")
     else:
         picture.save(buffer, "JPEG", quality=quality)
-    kind = MEDIA_TYPES[".png" if quality is None else ".jpg"]
+    kind = _MEDIA_TYPES[".png" if quality is None else ".jpg"]
     return f"data:{kind};base64," + base64.b64encode(buffer.getvalue()).decode()

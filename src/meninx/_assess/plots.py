@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 # Okabe and Ito 2008: distinct in all kinds of color vision; lines differ in dashes as well.
 BLUE, ORANGE, GREEN = "#0072B2", "#E69F00", "#009E73"
 PINK, SKY, RED = "#CC79A7", "#56B4E9", "#D55E00"
-STYLE = {
+_STYLE = {
     "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -26,7 +26,7 @@ STYLE = {
     # A fixed salt makes the files reproducible.
     "svg.hashsalt": "meninx",
 }
-DPI = 150
+_DPI = 150
 Series = NDArray[np.floating]
 
 
@@ -42,11 +42,11 @@ def drawing(stem: Path, size: tuple[float, float] = (5.0, 4.2), columns: int = 1
     Yields:
         The axes, one or an array of them.
     """
-    with mpl.rc_context(STYLE):  # type: ignore[arg-type]
+    with mpl.rc_context(_STYLE):  # type: ignore[arg-type]
         figure = Figure(figsize=size, layout="constrained")
         FigureCanvasAgg(figure)
         yield figure.subplots(1, columns)
-        figure.savefig(stem.with_suffix(".png"), dpi=DPI, metadata={"Software": None})
+        figure.savefig(stem.with_suffix(".png"), dpi=_DPI, metadata={"Software": None})
         figure.savefig(stem.with_suffix(".svg"), metadata={"Date": None})
 
 

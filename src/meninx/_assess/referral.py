@@ -10,7 +10,7 @@ from meninx._assess.intervals import Figure, share_interval
 from meninx._detect.decision import Decision, decision_from_p_values
 from meninx._detect.findings import Findings
 
-COVERAGES = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.975, 0.99)
+_COVERAGES = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.975, 0.99)
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def referral_curve(
     findings: Sequence[Findings],
     tumor: np.ndarray[Any, np.dtype[np.bool_]],
     cluster: np.ndarray[Any, np.dtype[np.intp]],
-    coverages: Sequence[float] = COVERAGES,
+    coverages: Sequence[float] = _COVERAGES,
 ) -> list[ReferralPoint]:
     """Return referral at each coverage.
 

@@ -31,7 +31,7 @@ from meninx._synthesis.phantom import grid_of
 from meninx._synthesis.phantom_studies import make_study
 from meninx._synthesis.writing import write_dicom
 
-PICTURE_SIDE = 512
+_PICTURE_SIDE = 512
 SERIES_SLICES, RENDERED_SLICES = 192, 24
 # Extent of a sagittal series, from ear to ear.
 HEAD_MM = 172.8
@@ -103,7 +103,7 @@ def make_inputs(folder: Path, pictures: int, slices: int = SERIES_SLICES) -> Inp
     write_dicom(_finer(scan, slices), folder / "series", 0)
     middle = scan.slice(len(scan) // 2).image
     gray = np.clip(middle / np.percentile(middle, 99.5) * 255, 0, 255).astype(np.uint8)
-    large = Image.fromarray(gray).resize((PICTURE_SIDE, PICTURE_SIDE), Image.Resampling.BICUBIC)
+    large = Image.fromarray(gray).resize((_PICTURE_SIDE, _PICTURE_SIDE), Image.Resampling.BICUBIC)
     (folder / "pictures").mkdir(parents=True)
     for number in range(pictures):
         large.save(folder / "pictures" / f"{number:05}.png")

@@ -13,11 +13,11 @@ from meninx._render.heatmap import heatmap_of
 from meninx._scan.scan import Scan
 
 # Slices with less brain than this share of the fullest one are left out.
-MIN_BRAIN_SHARE = 0.5
+_MIN_BRAIN_SHARE = 0.5
 # Slices with a tumor that covers less than this share are left out: their label is doubtful.
 MIN_TUMOR = 0.0008
 # Smallest probability at which a pixel of the heat map counts as marked.
-MARKED = 0.5
+_MARKED = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +59,7 @@ def measure_findings(findings: Findings, scan: Scan, mask: NDArray[np.bool_]) ->
     in_plane = tuple({0, 1, 2} - {axis})
     brain = brain_areas(scan)
     covered = mask.mean(axis=in_plane)
-    counted = (brain >= MIN_BRAIN_SHARE * brain.max()) & ((covered == 0) | (covered >= MIN_TUMOR))
+    counted = (brain >= _MIN_BRAIN_SHARE * brain.max()) & ((covered == 0) | (covered >= MIN_TUMOR))
     found = {finding.index: finding for finding in findings.slices}
     indices = [int(index) for index in np.flatnonzero(counted) if int(index) in found]
     tumor = covered[indices] > 0
@@ -90,7 +90,7 @@ def measure_findings(findings: Findings, scan: Scan, mask: NDArray[np.bool_]) ->
 def _tumor_under_heat(finding: SliceFinding, mask: NDArray[np.bool_]) -> int:
     """Return how many tumor pixels of a slice the heat map marks."""
     heat = heatmap_of(finding.cells, finding.placement, (mask.shape[0], mask.shape[1]))
-    return int(np.count_nonzero(mask & (heat >= MARKED)))
+    return int(np.count_nonzero(mask & (heat >= _MARKED)))
 
 
 def heat_share(results: Sequence[VolumeResult]) -> float:

@@ -20,7 +20,7 @@ from meninx._cli.writable import check_file
 if TYPE_CHECKING:
     from meninx._assess.data_audit import Audit
 
-MAX_LINES = 12
+_MAX_LINES = 12
 
 
 def audit(
@@ -81,7 +81,7 @@ def _print(result: "Audit") -> None:
     console.print(table)
     if result.verdict:
         console.print(result.verdict)
-    for file, message in result.corrupt[:MAX_LINES]:
+    for file, message in result.corrupt[:_MAX_LINES]:
         console.print(Text(one_line(f"  {file}: {message}")))
-    for group in (*result.across_labels, *result.across_splits)[:MAX_LINES]:
+    for group in (*result.across_labels, *result.across_splits)[:_MAX_LINES]:
         console.print(Text(one_line("  shared: " + " = ".join(result.files(group)[:4]))))

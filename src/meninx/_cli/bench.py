@@ -16,7 +16,7 @@ from meninx._detect.runtimes import RUNTIMES, Runtime
 if TYPE_CHECKING:
     from meninx._assess.speed import Inputs, Spread
 
-COLD = "cold command, one picture, s"
+_COLD = "cold command, one picture, s"
 
 
 def bench(
@@ -83,7 +83,7 @@ def _measure(model: Path | None, runs: int, pictures: int, slices: int) -> dict[
         "machine": speed.machine(),
         "model": load_detector(model).model,
         "runtimes": runtimes,
-        COLD: cold,
+        _COLD: cold,
     }
 
 
@@ -154,4 +154,4 @@ def rows_of(report: dict[str, Any]) -> list[tuple[str, str, str]]:
                 ]
             else:
                 rows.append((f"{runtime}: {name}", f"{value:.2f}", ""))
-    return [*rows, (COLD, f"{report[COLD]:.2f}", "")]
+    return [*rows, (_COLD, f"{report[_COLD]:.2f}", "")]

@@ -7,8 +7,8 @@ from pathlib import Path
 from rich.console import Console
 
 # Wider than any row: without a terminal each row is one line, which other programs read.
-UNBOUNDED_WIDTH = 100_000
-LINE_BREAKS = re.compile("[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
+_UNBOUNDED_WIDTH = 100_000
+_LINE_BREAKS = re.compile("[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 
 
 def errors_console() -> Console:
@@ -22,13 +22,13 @@ def output_console() -> Console:
     """Return a console on standard output that wraps lines only on a terminal."""
     console = Console()
     if not console.is_terminal:
-        console.width = UNBOUNDED_WIDTH
+        console.width = _UNBOUNDED_WIDTH
     return console
 
 
 def one_line(text: str) -> str:
     r"""Return a text with its line breaks escaped, such as `\n`: file names may contain them."""
-    return LINE_BREAKS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    return _LINE_BREAKS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def log_to(path: Path, *, first: bool) -> None:

@@ -11,8 +11,8 @@ from meninx._cli.extras import needs_extra
 from meninx._cli.writable import check_folder, unwritable
 from meninx._errors import InputError, OptionError
 
-SOME_LEFT_OUT = 1
-KEY_BYTES = 32
+_SOME_LEFT_OUT = 1
+_KEY_BYTES = 32
 
 
 def deidentify(
@@ -55,13 +55,13 @@ def deidentify(
         typer.echo(f"meninx: left out: {error}", err=True)
 
     faces = Faces(keep_faces, deface)
-    count = sum(1 for _ in release(path, output, secret_of(key), faces, report))
+    count = sum(1 for _ in release(path, output, _secret_of(key), faces, report))
     typer.echo(f"{count} files written to {output}, {left_out} scans left out")
     if left_out or not count:
-        raise typer.Exit(SOME_LEFT_OUT)
+        raise typer.Exit(_SOME_LEFT_OUT)
 
 
-def secret_of(path: Path) -> bytes:
+def _secret_of(path: Path) -> bytes:
     """Return the secret in a file, made if missing and readable for its owner only.
 
     Args:
@@ -78,13 +78,13 @@ def secret_of(path: Path) -> bytes:
             path.parent.mkdir(parents=True, exist_ok=True)
             handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(handle, "wb") as file:
-                file.write(secrets.token_bytes(KEY_BYTES))
+                file.write(secrets.token_bytes(_KEY_BYTES))
         key = path.read_bytes()
     except OSError as error:
         raise unwritable("--key", path, error) from error
-    if len(key) < KEY_BYTES // 2:
+    if len(key) < _KEY_BYTES // 2:
         raise OptionError(
-            f"--key {path}: {len(key)} bytes; expected at least {KEY_BYTES // 2}; "
+            f"--key {path}: {len(key)} bytes; expected at least {_KEY_BYTES // 2}; "
             "name a new file, which is then made"
         )
     return key

@@ -35,7 +35,7 @@ def demo(
     detector = load_detector(model)
     scans = output / "scans"
     typer.echo(f"making synthetic scans in {scans}", err=True)
-    make_scans(scans)
+    _make_scans(scans)
     entries = _Entries(output)
     with findings_file(output) as lines:
         found = list(write_all(with_progress(detector, [scans]), [lines, entries]))
@@ -66,7 +66,7 @@ class _Entries:
         self.entries.append(ReportEntry(result.brief(), picture, result.withheld))
 
 
-def make_scans(folder: Path) -> None:
+def _make_scans(folder: Path) -> None:
     """Write four synthetic studies, one damaged file and one color picture."""
     from PIL import Image
 

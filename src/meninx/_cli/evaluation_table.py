@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from meninx._assess.evaluation import Evaluation
     from meninx._assess.intervals import Figure
 
-PROBABILITY_FIGURES = ("auroc", "average_precision", "brier")
-POINT_FIGURES = ("sensitivity", "specificity", "accuracy", "f1")
+_PROBABILITY_FIGURES = ("auroc", "average_precision", "brier")
+_POINT_FIGURES = ("sensitivity", "specificity", "accuracy", "f1")
 
 
 def print_evaluation(result: "Evaluation", output: Path) -> None:
@@ -54,9 +54,9 @@ def _main_figures(result: "Evaluation") -> "Iterator[tuple[str, Figure]]":
 
     for name, figure in result.decisions.items():
         yield f"answers: {DECISIONS[name]}", figure
-    for name in PROBABILITY_FIGURES:
+    for name in _PROBABILITY_FIGURES:
         yield f"probability: {NAMES[name]}", result.figures[name]
-    for name in POINT_FIGURES:
+    for name in _POINT_FIGURES:
         yield f"operating point: {NAMES[name]}", result.figures[name]
     for probe in result.probes:
         yield f"shortcut: {probe.name}", probe.auroc

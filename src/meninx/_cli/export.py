@@ -10,7 +10,7 @@ from meninx._cli.labeled_data import load_manifest
 from meninx._cli.options import LabelOption
 from meninx._cli.writable import check_file
 
-DEFAULT_PICTURES = 400
+_DEFAULT_PICTURES = 400
 
 
 def export(
@@ -29,7 +29,7 @@ def export(
     ] = "int8",
     pictures: Annotated[
         int, typer.Option(min=20, help="Limit of the pictures of DATA.")
-    ] = DEFAULT_PICTURES,
+    ] = _DEFAULT_PICTURES,
     tolerance: Annotated[
         float,
         typer.Option(min=0.0, help="Largest mean change of a slice's probability to accept."),

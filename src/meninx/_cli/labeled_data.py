@@ -29,7 +29,7 @@ def is_dialog() -> bool:
     return not is_one_of_several() and sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def ask_choice(question: str, choices: Sequence[str], default: str | None = None) -> str:
+def _ask_choice(question: str, choices: Sequence[str], default: str | None = None) -> str:
     """Ask on the terminal until the answer is one of the choices.
 
     Args:
@@ -76,7 +76,7 @@ def split_chooser(option: str | None, *, matters: bool = True) -> "ChooseSplit":
                 "keep that split, mend it (groups that lie in both halves are moved to one), or "
                 "redo it"
             )
-            return SPLITS[ask_choice(question, ("keep", "mend", "redo"), default="redo")]
+            return SPLITS[_ask_choice(question, ("keep", "mend", "redo"), default="redo")]
         typer.echo(
             "that split is not kept: everything gets new folds that share nothing (--split redo); "
             "--split keep or --split mend hold its test half out as fold 1",
@@ -116,7 +116,7 @@ def ask_missing_labels(
                 raise
             for name in error.folders:
                 choices = ("none", "unknown", *TYPE_NAMES, LEFT_OUT)
-                labels[name] = ask_choice(f"what is in folders named {name}", choices)
+                labels[name] = _ask_choice(f"what is in folders named {name}", choices)
 
 
 def load_manifest(

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from meninx._web.store.settings import Settings
 
 # Pause between a worker that ended and the next one, s.
-PAUSE_SECONDS = 1.0
+_PAUSE_SECONDS = 1.0
 
 
 def serve(
@@ -110,4 +110,4 @@ def _keep_worker(settings: "Settings", stop: threading.Event) -> None:
                     process.wait(10)
                 except subprocess.TimeoutExpired:
                     process.kill()
-        stop.wait(PAUSE_SECONDS)
+        stop.wait(_PAUSE_SECONDS)

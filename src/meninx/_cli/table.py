@@ -24,8 +24,8 @@ from meninx._detect.study_grouping import LEADING
 from meninx._scan.completeness import incomplete_message
 
 # The name of a study is not wrapped on a narrow terminal.
-NAME_WIDTH = len("= study of 10 series")
-STYLES = {"tumor": "bold red", "no_tumor": "green", "refer": "yellow"}
+_NAME_WIDTH = len("= study of 10 series")
+_STYLES = {"tumor": "bold red", "no_tumor": "green", "refer": "yellow"}
 # The findings of a study's series and the study's answer; None for a scan without study.
 StudyRows = tuple[Sequence[Findings], StudyFindings | None]
 
@@ -39,7 +39,7 @@ def print_table(studies: Iterable[StudyRows], license_text: str = "") -> None:
     """
     studies = list(studies)
     table = Table(box=None, pad_edge=False)
-    table.add_column("scan", overflow="fold", min_width=NAME_WIDTH)
+    table.add_column("scan", overflow="fold", min_width=_NAME_WIDTH)
     for heading in ("answer", "probability", "borders", "slice", "voxel"):
         table.add_column(heading)
     table.add_column("remark", overflow="fold")
@@ -142,7 +142,7 @@ def _study_cells(series: Sequence[Findings], study: StudyFindings) -> list[Text]
 def _answer_cells(found: Findings | StudyFindings, decision: Decision) -> list[Text]:
     probability, borders = scale_in_figures(found)
     return [
-        Text(answer_in_words(found), style=STYLES[decision]),
+        Text(answer_in_words(found), style=_STYLES[decision]),
         Text(probability),
         Text(" | ".join(borders)),
     ]

@@ -7,7 +7,7 @@ import typer
 from meninx._cli.extras import needs_extra
 from meninx._cli.web_options import DatabaseOption, DataOption, web_settings
 
-CHANGED_OR_MISSING = 1
+_CHANGED_OR_MISSING = 1
 
 
 def verify_opinions(data: DataOption = Path("meninx-data"), database: DatabaseOption = "") -> None:
@@ -26,4 +26,4 @@ def verify_opinions(data: DataOption = Path("meninx-data"), database: DatabaseOp
         typer.echo(line)
     typer.echo(f"{found.right} opinions are as they were stored, {len(found.faults)} faults")
     if found.faults:
-        raise typer.Exit(CHANGED_OR_MISSING)
+        raise typer.Exit(_CHANGED_OR_MISSING)

@@ -18,7 +18,7 @@ from meninx._cli.web_options import (
 )
 from meninx._quiet import log_no_values
 
-STANDARD_INPUT = 0
+_STANDARD_INPUT = 0
 
 
 def worker(
@@ -52,6 +52,6 @@ def worker(
 def _end_with_server() -> None:
     # Read until the end of input, which the server's end closes. Not by `sys.stdin`: this thread
     # would hold its lock when the interpreter shuts down, and Python would abort.
-    while os.read(STANDARD_INPUT, 1):
+    while os.read(_STANDARD_INPUT, 1):
         pass
     os.kill(os.getpid(), signal.SIGTERM)

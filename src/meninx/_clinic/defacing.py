@@ -15,7 +15,7 @@ RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 # NEJM 381:1684), but not of thicker slices.
 MAX_SPACING_MM, MIN_EXTENT_MM = 3.0, 120.0
 # Distance between the brain and the cutting plane.
-BUFFER_MM = 10.0
+_BUFFER_MM = 10.0
 
 
 def may_show_face(scan: Scan) -> bool:
@@ -48,5 +48,5 @@ def face_of(scan: Scan) -> NDArray[np.bool_]:
     finest = min(scan.spacing_mm or (1.0,))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # cross products in two dimensions are deprecated
-        defaced = quickshear(whole, mask, BUFFER_MM / finest)
+        defaced = quickshear(whole, mask, _BUFFER_MM / finest)
     return np.asarray((np.asarray(defaced.dataobj) == 0) & ~brain)

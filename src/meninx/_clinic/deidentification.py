@@ -26,7 +26,7 @@ from meninx._errors import UnsupportedScan
 from meninx._scan.dicom.exclusion import MR_CLASSES
 from meninx._scan.dicom.values import drop_unreadable, text, texts
 
-EDITION = "dicomfields_2024b"
+_EDITION = "dicomfields_2024b"
 # Actions of table E.1-1, most destructive last where the standard leaves a choice.
 REMOVE, EMPTY, DUMMY, NEW_UID = "removed", "emptied", "replaced", "new UID"
 SHIFTED, CLEANED, PRIVATE, ECHOED = "date shifted", "cleaned", "private, removed", "repeated it"
@@ -43,10 +43,10 @@ ACTIONS: Mapping[str, str] = {
 }
 # Value representations of text that may be a name. Numbers and codes of technique, which are
 # frequent, contain none.
-FREE_TEXTS = ("LO", "LT", "SH", "ST", "UT", "UC", "PN", "AE", "UR")
+_FREE_TEXTS = ("LO", "LT", "SH", "ST", "UT", "UC", "PN", "AE", "UR")
 # Replacement values, by value representation (type 1 must not be empty).
-DUMMIES: Mapping[str, str] = {
-    **dict.fromkeys((*FREE_TEXTS, "CS"), "ANONYMOUS"),
+_DUMMIES: Mapping[str, str] = {
+    **dict.fromkeys((*_FREE_TEXTS, "CS"), "ANONYMOUS"),
     "DA": "19000101",
     "DT": "19000101000000",
     "TM": "000000",
@@ -56,11 +56,11 @@ DUMMIES: Mapping[str, str] = {
     "UI": "2.25.0",
 }
 # The birth date is no longitudinal information: it is emptied, not shifted.
-BIRTH = {Tag("PatientBirthDate"), Tag("PatientBirthTime")}
+_BIRTH = {Tag("PatientBirthDate"), Tag("PatientBirthTime")}
 # All dates of a patient are shifted back by the same number of days, up to this.
-MAX_DAYS = 3650
+_MAX_DAYS = 3650
 # Descriptors keep only these words of head MR; any other word might be a name.
-DESCRIPTORS = (
+_DESCRIPTORS = (
     "StudyDescription",
     "SeriesDescription",
     "ProtocolName",
@@ -76,9 +76,9 @@ WORDS = (
     "with without and w wo native iso isotropic thin slice mm sense grappa blade propeller dark "
     "fluid phantom seed"
 )
-ALLOWED_WORDS = frozenset(WORDS.split())
+_ALLOWED_WORDS = frozenset(WORDS.split())
 # Shorter values do not identify a person, and occur in many other texts.
-MIN_ECHO_LENGTH = 4
+_MIN_ECHO_LENGTH = 4
 PIXELS = Tag("PixelData")
 
 
@@ -87,7 +87,7 @@ def _table() -> tuple[dict[int, str], tuple[tuple[int, int, int, int, str], ...]
     """Return the action of each tag, and of repeating groups: group, element, masks, action."""
     single: dict[int, str] = {}
     ranges = []
-    for name, tags in dicom_anonymization_database_selector(EDITION).items():
+    for name, tags in dicom_anonymization_database_selector(_EDITION).items():
         for tag in tags if name in ACTIONS else ():
             if len(tag) == 2:
                 single[Tag(tag)] = ACTIONS[name]
@@ -110,7 +110,7 @@ def _table_action(tag: int) -> str | None:
 def _action_of(element: DataElement) -> str | None:
     """Return the action on an element: the table's, unless its date is shifted or it is a UID."""
     action = _table_action(element.tag)
-    if element.VR in ("DA", "DT") and element.tag not in BIRTH and not _is_empty(element):
+    if element.VR in ("DA", "DT") and element.tag not in _BIRTH and not _is_empty(element):
         return SHIFTED
     if action is None and element.VR == "UI" and _is_instance(element):
         return NEW_UID
@@ -143,7 +143,7 @@ class Pseudonyms:
 
     def days(self, patient: str) -> int:
         """Return the number of days by which a patient's dates are shifted back, 1 to 3650."""
-        return 1 + int.from_bytes(self._digest("days", patient)[:8]) % MAX_DAYS
+        return 1 + int.from_bytes(self._digest("days", patient)[:8]) % _MAX_DAYS
 
 
 @dataclass
@@ -192,7 +192,7 @@ class Deidentifier:
         References:
             DICOM PS3.15 E.1-1, E.2, E.3.5 (clean descriptors), E.3.6 (modified dates).
         """
-        check_pixels(dataset)
+        _check_pixels(dataset)
         for tag in drop_unreadable(dataset):
             self._removed.add(tag, REMOVE)
         patient = self._pseudonyms.patient(dataset)
@@ -226,12 +226,12 @@ class Deidentifier:
                 self._act(dataset, element, action, days)
 
     def _act(self, dataset: Dataset, element: DataElement, action: str, days: int) -> None:
-        if element.VR == "TM" and element.tag not in BIRTH:
+        if element.VR == "TM" and element.tag not in _BIRTH:
             return  # times are kept: they distinguish the phases of a study
         shifted = _shifted(element, days) if action == SHIFTED else None
         if shifted is not None:
             element.value = shifted
-        elif element.keyword in DESCRIPTORS:
+        elif element.keyword in _DESCRIPTORS:
             element.value, action = cleaned(str(element.value or "")), CLEANED
         elif action == REMOVE:
             del dataset[element.tag]
@@ -247,7 +247,7 @@ class Deidentifier:
             new = [self._pseudonyms.uid(str(uid)) for uid in _values(element) if uid]
             return new if len(new) != 1 else new[0]
         if action == DUMMY and not _is_empty(element):
-            return DUMMIES.get(element.VR)
+            return _DUMMIES.get(element.VR)
         return None
 
     def _drop_echoes(self, dataset: Dataset, identity: list[str]) -> None:
@@ -257,7 +257,7 @@ class Deidentifier:
                 for item in element.value:
                     self._drop_echoes(item, identity)
                 continue
-            if element.VR in FREE_TEXTS or (element.VR in ("UN", "OB") and element.tag != PIXELS):
+            if element.VR in _FREE_TEXTS or (element.VR in ("UN", "OB") and element.tag != PIXELS):
                 text = _as_text(element.value).casefold()
                 if any(identifier in text for identifier in identity):
                     element.value = None
@@ -273,7 +273,7 @@ class Deidentifier:
         dataset.preamble = b"\0" * 128
 
 
-def check_pixels(dataset: Dataset) -> None:
+def _check_pixels(dataset: Dataset) -> None:
     """Check that an instance is an MR image without burned-in text.
 
     Args:
@@ -300,21 +300,21 @@ def cleaned(text: str) -> str:
     """Return the words of a descriptor that are allowed; any other word might be a name."""
     words = re.findall(r"[a-z0-9*]+", text.casefold())
     return " ".join(
-        word for word in words if word in ALLOWED_WORDS or re.fullmatch(r"\d{1,2}", word)
+        word for word in words if word in _ALLOWED_WORDS or re.fullmatch(r"\d{1,2}", word)
     )
 
 
 def _identifying(dataset: Dataset) -> Iterator[str]:
     """Yield the texts that the table removes, in lower case, and the parts of names."""
     for element in dataset.iterall():
-        named = element.VR in FREE_TEXTS and _table_action(element.tag)
-        if element.tag not in BIRTH and not named:
+        named = element.VR in _FREE_TEXTS and _table_action(element.tag)
+        if element.tag not in _BIRTH and not named:
             continue
-        if element.keyword in DESCRIPTORS:
+        if element.keyword in _DESCRIPTORS:
             continue
         for value in _values(element):
             for part in (str(value), *re.split(r"[\^=\s,;/]+", str(value))):
-                if len(part) >= MIN_ECHO_LENGTH:
+                if len(part) >= _MIN_ECHO_LENGTH:
                     yield part.casefold()
 
 

@@ -22,10 +22,10 @@ from meninx._clinic.study_folder import IDENTIFIERS, StudyFolder, parse_count
 from meninx._errors import PeerError
 
 TIMEOUT_SECONDS = 30
-SUCCESS = 0x0000
+_SUCCESS = 0x0000
 # Statuses of a success with a warning (PS3.7 C).
-WARNINGS = (0xB000, 0xB006, 0xB007, 0x0001, 0x0107, 0x0116)
-PENDING = (0xFF00, 0xFF01)
+_WARNINGS = (0xB000, 0xB006, 0xB007, 0x0001, 0x0107, 0x0116)
+_PENDING = (0xFF00, 0xFF01)
 PLAIN = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
 # Study root query/retrieve, storage commitment and its only instance (PS3.4 C.6.2, J.3.5).
 FIND = UID("1.2.840.10008.5.1.4.1.2.2.1")
@@ -35,7 +35,7 @@ COMMITMENT_INSTANCE = UID("1.2.840.10008.1.20.1.1")
 # Status of C-STORE for an instance that was not requested (PS3.4 B.2.3).
 OTHER_DATA = 0xA900
 # Attributes of a C-MOVE response whose sum is the number of instances (PS3.7 9.3.4.2).
-SUBOPERATIONS = (
+_SUBOPERATIONS = (
     "NumberOfRemainingSuboperations",
     "NumberOfCompletedSuboperations",
     "NumberOfFailedSuboperations",
@@ -137,7 +137,7 @@ class DimsePeer:
         except (ValueError, RuntimeError) as error:  # no such context, or it was aborted
             raise PeerError(f"{self.address}: {path.name}: {error}") from error
         code = status.get("Status") if status else None
-        if code != SUCCESS and code not in WARNINGS:
+        if code != _SUCCESS and code not in _WARNINGS:
             response = "no response" if code is None else f"status 0x{code:04x}"
             raise PeerError(f"{self.address}: {path.name} was not accepted: {response}")
 
@@ -157,7 +157,7 @@ class DimsePeer:
             return False
         finally:
             association.release()
-        return any(status and status.get("Status") in PENDING for status, _ in responses)
+        return any(status and status.get("Status") in _PENDING for status, _ in responses)
 
     def fetch(self, study_uid: str, folder: Path) -> int:
         """Fetch a study by C-MOVE to ourselves; see `Peer.fetch`."""
@@ -202,7 +202,7 @@ class DimsePeer:
                     target.write(header, data)
             except PeerError:
                 return OTHER_DATA
-            return SUCCESS
+            return _SUCCESS
 
         entity = AE(ae_title=self.own_title)
         entity.supported_contexts = StoragePresentationContexts
@@ -255,7 +255,7 @@ def _count_instances(association: Association, study: Dataset) -> int | None:
 
 def _count_suboperations(status: Dataset) -> int:
     """Return the number of instances in a C-MOVE response, in whatever state."""
-    return sum(parse_count(status.get(name)) or 0 for name in SUBOPERATIONS)
+    return sum(parse_count(status.get(name)) or 0 for name in _SUBOPERATIONS)
 
 
 def _move_fault(statuses: Sequence[Dataset]) -> str:
@@ -266,11 +266,11 @@ def _move_fault(statuses: Sequence[Dataset]) -> str:
     """
     final = statuses[-1] if statuses else Dataset()
     code = final.get("Status")
-    if code is None or code in PENDING:
+    if code is None or code in _PENDING:
         return "no final response"
     failed = parse_count(final.get("NumberOfFailedSuboperations"))
-    if code == SUCCESS and not failed:
+    if code == _SUCCESS and not failed:
         return ""
-    if code in WARNINGS and failed == 0:
+    if code in _WARNINGS and failed == 0:
         return ""  # the warnings are of the receiver: this process
     return f"status 0x{code:04x}" + (f", {failed} failed" if failed else "")

@@ -22,10 +22,10 @@ from meninx._scan.geometry import Float64Array
 
 Ends = tuple[Sequence[float], Sequence[float]]
 # Above the series numbers of a study; results of the detector for series N have numbers from N000.
-SERIES_NUMBER = 900
+_SERIES_NUMBER = 900
 PIXELS = Code("{pixels}", "UCUM", "pixels")
-OPINION = Code("opinion", SCHEME, "Reader's opinion of the finding")
-OPINIONS = {
+_OPINION = Code("opinion", SCHEME, "Reader's opinion of the finding")
+_OPINIONS = {
     "agree": Code("agree", SCHEME, "Agrees"),
     "disagree": Code("disagree", SCHEME, "Disagrees"),
     "region": Code("region", SCHEME, "Marks a region"),
@@ -33,7 +33,7 @@ OPINIONS = {
 # Sides of a box along columns, rows and slices.
 SIDES = (codes.SCT.Width, codes.DCM.Height, codes.SCT.Depth)
 # Longest group of a person name, which ^ and = separate (VR PN), characters.
-MAX_NAME_LENGTH = 64
+_MAX_NAME_LENGTH = 64
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def measurement_report(
             imaging_measurements=[_group(item, study) for item in measured],
         ),
         series_instance_uid=generate_uid(entropy_srcs=["readers' series", study, reader]),
-        series_number=SERIES_NUMBER,
+        series_number=_SERIES_NUMBER,
         sop_instance_uid=generate_uid(entropy_srcs=["readers' SR", study, reader, *described]),
         instance_number=1,
         manufacturer=MANUFACTURER,
@@ -115,7 +115,7 @@ def measurement_report(
 
 def _person_name(reader: str) -> str:
     """Return an account's name as a DICOM person name of one part."""
-    return re.sub(r"[\\^=\x00-\x1f]", " ", reader)[: MAX_NAME_LENGTH - 1] + "^"
+    return re.sub(r"[\\^=\x00-\x1f]", " ", reader)[: _MAX_NAME_LENGTH - 1] + "^"
 
 
 def _date(report: hd.sr.Comprehensive3DSR, moment: datetime) -> None:
@@ -131,14 +131,14 @@ def _date(report: hd.sr.Comprehensive3DSR, moment: datetime) -> None:
 def _group(item: Measured, study: str) -> hd.sr.MeasurementsAndQualitativeEvaluations:
     """Return the group of a length, or of the sides of a box."""
     lines = [(codes.SCT.Length, item.ends)] if item.kind == "ruler" else _sides(item)
-    opinions = [OPINIONS[item.opinion]] if item.opinion else []
+    opinions = [_OPINIONS[item.opinion]] if item.opinion else []
     return hd.sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=hd.sr.TrackingIdentifier(
             uid=generate_uid(entropy_srcs=["measured", study, item.name]), identifier=item.name
         ),
         finding_sites=[hd.sr.FindingSite(anatomic_location=codes.SCT.Brain)],
         measurements=[_length(item, name, ends) for name, ends in lines],
-        qualitative_evaluations=[hd.sr.QualitativeEvaluation(OPINION, code) for code in opinions],
+        qualitative_evaluations=[hd.sr.QualitativeEvaluation(_OPINION, code) for code in opinions],
         source_images=[
             hd.sr.SourceImageForMeasurementGroup(
                 image.SOPClassUID,

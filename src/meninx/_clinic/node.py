@@ -36,18 +36,18 @@ from meninx._scoring.worker import MAX_ATTEMPTS, Worker
 
 log = logging.getLogger(__name__)
 
-VERIFICATION = "1.2.840.10008.1.1"
+_VERIFICATION = "1.2.840.10008.1.1"
 CLASSES = (MRImageStorage, EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage)
 GIB = 1024**3
 # Statuses of C-STORE (PS3.4 B.2.3) and of N-ACTION (PS3.7 10.1.4).
 OUT_OF_RESOURCES, OTHER_DATA, NOT_UNDERSTOOD, INVALID_ARGUMENT = 0xA700, 0xA900, 0xC000, 0x0115
-NO_SUCH_INSTANCE = 0x0112
+_NO_SUCH_INSTANCE = 0x0112
 POLL_SECONDS = 0.1
 # As Orthanc's StableAge: scanners send one series after the other, and a result of the first series
 # is not one of the study. After a request for storage commitment there is no wait.
-QUIET_SECONDS = 60.0
+_QUIET_SECONDS = 60.0
 # One slice per PDU: with pynetdicom's 16 KiB most of the time is spent between PDUs.
-MAX_PDU_BYTES = 1024**2
+_MAX_PDU_BYTES = 1024**2
 UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 
 
@@ -80,7 +80,7 @@ class NodeSettings:
     title: str = OUR_TITLE
     callers: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
-    quiet_seconds: float = QUIET_SECONDS
+    quiet_seconds: float = _QUIET_SECONDS
     peers: tuple[Peer, ...] = ()
     worklist: Worklist | None = None
     keep_hours: float = 24.0
@@ -119,11 +119,11 @@ class Node:
         entity.require_called_aet = True
         entity.require_calling_aet = list(settings.callers)
         entity.maximum_associations = settings.max_associations
-        entity.maximum_pdu_size = MAX_PDU_BYTES
+        entity.maximum_pdu_size = _MAX_PDU_BYTES
         entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 60
         for kind in CLASSES:
             entity.add_supported_context(kind, AllTransferSyntaxes)
-        entity.add_supported_context(VERIFICATION)
+        entity.add_supported_context(_VERIFICATION)
         entity.add_supported_context(COMMITMENT)
         self._thread.start()
         self._server = entity.start_server(
@@ -201,7 +201,7 @@ class Node:
             item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = sop_class, instance
             path = self.inbox.find(instance)
             if path is None:
-                item.FailureReason = NO_SUCH_INSTANCE
+                item.FailureReason = _NO_SUCH_INSTANCE
                 failed.append(item)
                 continue
             report.ReferencedSOPSequence.append(item)

@@ -15,7 +15,7 @@ from meninx._quiet import without_passwords
 
 OUR_TITLE = "MENINX"
 # A title has up to 16 characters of the default repertoire without backslash (PS3.8 9.3.2).
-DIMSE_ADDRESS = re.compile(r"(?P<title>[^@\\]{1,16})@(?P<host>[^@]+):(?P<port>\d{1,5})")
+_DIMSE_ADDRESS = re.compile(r"(?P<title>[^@\\]{1,16})@(?P<host>[^@]+):(?P<port>\d{1,5})")
 
 
 class Peer(Protocol):
@@ -73,7 +73,7 @@ def peer_of(
     """
     if address.startswith(("http://", "https://")):
         return WebPeer(address)
-    match = DIMSE_ADDRESS.fullmatch(address)
+    match = _DIMSE_ADDRESS.fullmatch(address)
     if match is None or not 0 < int(match["port"]) < 65536:
         raise OptionError(
             f"address {without_passwords(address)!r}; expected TITLE@host:port, or http(s)://... "

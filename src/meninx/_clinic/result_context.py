@@ -39,11 +39,11 @@ MAY_BE_EMPTY = (
 # UIDs by which result objects refer to an instance.
 UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 # Attributes by which a PACS finds the patient: results must repeat them unchanged.
-PATIENT_IDENTIFIERS = ("PatientName", "PatientID", "IssuerOfPatientID", "AccessionNumber")
+_PATIENT_IDENTIFIERS = ("PatientName", "PatientID", "IssuerOfPatientID", "AccessionNumber")
 # Results of series N have series numbers from (N + 1) * 1000 + 1; N is limited to this.
-MAX_SERIES = 200_000
+_MAX_SERIES = 200_000
 # Rounding of positions in headers, mm.
-SAME_PLACE_MM = 0.1
+_SAME_PLACE_MM = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +119,7 @@ class ResultContext:
     def series_number(self, place: int) -> int:
         """Return the number of a series of results, above the numbers of source series."""
         number = whole_number(self.first, "SeriesNumber")
-        return 1000 * (min(max(number or 0, 0), MAX_SERIES) + 1) + place
+        return 1000 * (min(max(number or 0, 0), _MAX_SERIES) + 1) + place
 
     def check_names(self) -> None:
         """Check that the patient's identifiers are decoded: results must not name another patient.
@@ -127,7 +127,9 @@ class ResultContext:
         Raises:
             UnreadableFile: If bytes of an identifier are invalid in the header's character set.
         """
-        undecoded = [name for name in PATIENT_IDENTIFIERS if UNKNOWN_SIGN in text(self.first, name)]
+        undecoded = [
+            name for name in _PATIENT_IDENTIFIERS if UNKNOWN_SIGN in text(self.first, name)
+        ]
         if undecoded:
             raise UnreadableFile(
                 f"SpecificCharacterSet does not explain the bytes of {', '.join(undecoded)}, and "
@@ -173,7 +175,7 @@ def frames_of(headers: Sequence[Dataset], affine: Float64Array, count: int) -> N
         nearest = np.rint(voxel)
         distance_mm = float(np.linalg.norm(affine[:3, :3] @ (voxel - nearest)))
         is_inside = (nearest[:2] == 0).all() and 0 <= nearest[2] < count
-        indices.append(int(nearest[2]) if is_inside and distance_mm < SAME_PLACE_MM else -1)
+        indices.append(int(nearest[2]) if is_inside and distance_mm < _SAME_PLACE_MM else -1)
     return np.array(indices, dtype=np.intp)
 
 
@@ -223,7 +225,7 @@ def _repair(header: Dataset) -> None:
             setattr(header, name, "")
     for element in header:
         # Undecoded identifiers are kept: `check_names` then refuses to write results.
-        if element.keyword not in PATIENT_IDENTIFIERS and UNKNOWN_SIGN in str(element.value):
+        if element.keyword not in _PATIENT_IDENTIFIERS and UNKNOWN_SIGN in str(element.value):
             element.value = ""
 
 

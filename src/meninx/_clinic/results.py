@@ -79,13 +79,13 @@ def _referenced(studies: Sequence[Dataset]) -> Iterator[Dataset]:
                 yield uids
 
 
-def log_fault(kind: str, error: Exception) -> None:
+def _log_fault(kind: str, error: Exception) -> None:
     """Log that an object could not be made."""
     log.warning("no %s of a scan: %s", kind, reason_of(error))
 
 
-def result_objects(
-    context: ResultContext, result: Result, on_fault: OnFault = log_fault
+def _result_objects(
+    context: ResultContext, result: Result, on_fault: OnFault = _log_fault
 ) -> Mapping[str, Dataset]:
     """Return the objects of a finding that its headers allow.
 
@@ -128,7 +128,7 @@ def result_objects(
 def write_dicom_results(
     result: Result,
     folder: Path,
-    on_fault: OnFault = log_fault,
+    on_fault: OnFault = _log_fault,
     earlier: Sequence[EarlierReport] = (),
 ) -> list[Path]:
     """Write the objects of a result.
@@ -155,7 +155,7 @@ def write_dicom_results(
     context = replace(context, earlier=tuple(replaced.values()))
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    for kind, dataset in result_objects(context, result, on_fault).items():
+    for kind, dataset in _result_objects(context, result, on_fault).items():
         path = folder / f"{kind}-{dataset.SOPInstanceUID}.dcm"
         dataset.save_as(path, enforce_file_format=True)
         paths.append(path)

@@ -16,7 +16,7 @@ from meninx._scan.geometry import Float64Array
 from meninx._scan.scan import Scan
 
 # Attributes that the instances of a series share, and that reports repeat.
-SHARED_ATTRIBUTES = (
+_SHARED_ATTRIBUTES = (
     *MAY_BE_EMPTY,
     "StudyInstanceUID",
     "SeriesInstanceUID",
@@ -96,7 +96,7 @@ def source_series(result: Result) -> SourceSeries | None:
     if context is None or scan is None:
         return None
     header = Dataset()
-    for name in SHARED_ATTRIBUTES:
+    for name in _SHARED_ATTRIBUTES:
         if name in context.first:
             setattr(header, name, context.first[name].value)
     try:

@@ -19,7 +19,7 @@ from meninx._render.result import Result
 from meninx._scan.completeness import INCOMPLETE
 from meninx._scan.scan import Scan
 
-NEOPLASM_OF_BRAIN = Code("126952004", "SCT", "Neoplasm of brain")
+_NEOPLASM_OF_BRAIN = Code("126952004", "SCT", "Neoplasm of brain")
 PRESENCE = Code("705057003", "SCT", "Presence")
 MR_BRAIN = Code("24590-2", "LN", "MR Brain")
 ANSWERS: Mapping[str, Code] = {
@@ -30,14 +30,14 @@ ANSWERS: Mapping[str, Code] = {
 # Outcome of scans that were not scored (CID 6042).
 NOT_SCORED: Mapping[str, Code] = {"refused": codes.DCM.NotAttempted, "failed": codes.DCM.Failed}
 SCHEME = "99MENINX"
-BORDERS = Code("borders", SCHEME, "Borders of the probability of a tumor")
-REASON = Code("reason", SCHEME, "Reason for no answer")
+_BORDERS = Code("borders", SCHEME, "Borders of the probability of a tumor")
+_REASON = Code("reason", SCHEME, "Reason for no answer")
 WARNING = Code("warning", SCHEME, "Warning about the images")
 HEATMAP, WITHHELD = Code("heatmap", SCHEME, "Heat map"), "withheld"
 # Probability of a tumor in a slice from which its peak is reported.
-MIN_PEAK_PROBABILITY = 0.5
+_MIN_PEAK_PROBABILITY = 0.5
 # Longest code meaning (VR LO), characters.
-MAX_MEANING_LENGTH = 64
+_MAX_MEANING_LENGTH = 64
 
 
 def structured_report(context: ResultContext, result: Result) -> hd.sr.Comprehensive3DSR:
@@ -146,18 +146,18 @@ def _whole(
     findings = context.findings
     evaluations = _outcome(findings)
     evaluations += [
-        (WARNING, Code(warning.code, SCHEME, warning.text[:MAX_MEANING_LENGTH]))
+        (WARNING, Code(warning.code, SCHEME, warning.text[:_MAX_MEANING_LENGTH]))
         for warning in findings.warnings
     ]
     evaluations += [
-        (WARNING, Code(INCOMPLETE, SCHEME, count.text[:MAX_MEANING_LENGTH]))
+        (WARNING, Code(INCOMPLETE, SCHEME, count.text[:_MAX_MEANING_LENGTH]))
         for count in findings.incomplete
     ]
     if withheld is not None:
-        evaluations.append((HEATMAP, Code(WITHHELD, SCHEME, withheld[:MAX_MEANING_LENGTH])))
+        evaluations.append((HEATMAP, Code(WITHHELD, SCHEME, withheld[:_MAX_MEANING_LENGTH])))
     return hd.sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=_tracking(context, "scan"),
-        finding_type=NEOPLASM_OF_BRAIN,
+        finding_type=_NEOPLASM_OF_BRAIN,
         algorithm_id=_algorithm(context),
         finding_sites=[hd.sr.FindingSite(anatomic_location=codes.SCT.Brain)],
         measurements=_certainties(findings),
@@ -175,7 +175,10 @@ def _outcome(findings: Findings) -> list[tuple[Code, Code]]:
         words = " ".join((findings.message or findings.status).split())
         return [
             (codes.DCM.SummaryOfDetections, NOT_SCORED[findings.status]),
-            (REASON, Code(findings.reason or findings.status, SCHEME, words[:MAX_MEANING_LENGTH])),
+            (
+                _REASON,
+                Code(findings.reason or findings.status, SCHEME, words[:_MAX_MEANING_LENGTH]),
+            ),
         ]
     outcome = [
         (codes.DCM.SummaryOfDetections, codes.DCM.Succeeded),
@@ -183,10 +186,10 @@ def _outcome(findings: Findings) -> list[tuple[Code, Code]]:
     ]
     if findings.borders is not None:
         words = borders_in_words(findings)
-        outcome.append((BORDERS, Code("borders", SCHEME, words[:MAX_MEANING_LENGTH])))
+        outcome.append((_BORDERS, Code("borders", SCHEME, words[:_MAX_MEANING_LENGTH])))
     if findings.decision == "refer" and findings.reason != INCOMPLETE:
         code, words = findings.reason or "refer", " ".join(why_referred(findings).split())
-        outcome.append((REASON, Code(code, SCHEME, words[:MAX_MEANING_LENGTH])))
+        outcome.append((_REASON, Code(code, SCHEME, words[:_MAX_MEANING_LENGTH])))
     return outcome
 
 
@@ -210,7 +213,7 @@ def _peaks(findings: Findings) -> list[SliceFinding]:
     return [
         found
         for found in findings.slices
-        if found.probability >= MIN_PEAK_PROBABILITY or found is findings.hottest
+        if found.probability >= _MIN_PEAK_PROBABILITY or found is findings.hottest
     ]
 
 
@@ -238,7 +241,7 @@ def _peak(
             graphic_data=point[None],
             frame_of_reference_uid=context.frame_of_reference,
         ),
-        finding_type=NEOPLASM_OF_BRAIN,
+        finding_type=_NEOPLASM_OF_BRAIN,
         algorithm_id=_algorithm(context),
         measurements=[_certainty(found.probability, [image])] if certain else None,
     )

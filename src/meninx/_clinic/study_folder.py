@@ -15,15 +15,15 @@ from meninx._scan.kinds import is_dicom
 
 # UIDs as real systems write them: leading zeros, letters and more than 64 characters violate
 # PS3.5 9.1, but `predict` reads them. All of these are safe as file names.
-LENIENT_UID = re.compile(r"[0-9A-Za-z][0-9A-Za-z.]{0,127}")
+_LENIENT_UID = re.compile(r"[0-9A-Za-z][0-9A-Za-z.]{0,127}")
 IDENTIFIERS = ["StudyInstanceUID", "SOPInstanceUID"]
 # Marks an incomplete study whose number of instances is unknown.
-UNFINISHED = Incomplete("complete transfers", expected=1, received=0)
+_UNFINISHED = Incomplete("complete transfers", expected=1, received=0)
 
 
 def is_uid(text: str) -> bool:
     """Return whether a text is a UID, by the standard or nearly so."""
-    return LENIENT_UID.fullmatch(text) is not None
+    return _LENIENT_UID.fullmatch(text) is not None
 
 
 def parse_count(value: object) -> int | None:
@@ -62,7 +62,7 @@ class StudyFolder:
             expected: The peer's number of instances of the study; None if unknown.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._note(self._missing(expected) or (UNFINISHED,))
+        self._note(self._missing(expected) or (_UNFINISHED,))
 
     def write(self, header: Dataset, data: bytes) -> None:
         """Write an instance; an earlier file of it is replaced atomically.
@@ -99,7 +99,7 @@ class StudyFolder:
         count = len(self._paths)
         missing = self._missing(expected)
         if expected is None and (fault or not count):
-            missing = (UNFINISHED,)
+            missing = (_UNFINISHED,)
         if not missing:
             (self.folder / NOTE).unlink(missing_ok=True)
             return count

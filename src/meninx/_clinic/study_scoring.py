@@ -9,7 +9,7 @@ from meninx._clinic.results import ResultWriter, earlier_reports
 from meninx._detect.loading import cached_detector
 from meninx._scoring.study import score_study
 
-FINDINGS = "findings.json"
+_FINDINGS = "findings.json"
 
 
 def score_and_write(files: Path, out: Path, model: Path | None) -> list[dict[str, Any]]:
@@ -29,7 +29,7 @@ def score_and_write(files: Path, out: Path, model: Path | None) -> list[dict[str
     new.mkdir(parents=True)
     study = score_study(cached_detector(model), files, [ResultWriter(new, earlier)])
     found = [findings.as_json() for findings in study.findings]
-    (new / FINDINGS).write_text(json.dumps(found, allow_nan=False), encoding="utf-8")
+    (new / _FINDINGS).write_text(json.dumps(found, allow_nan=False), encoding="utf-8")
     shutil.rmtree(out, ignore_errors=True)
     new.rename(out)
     return found

@@ -38,14 +38,14 @@ MAX_DISTANCE = 55
 # Share of the picture that a head must fill: crowns of two heads look alike.
 MIN_HEAD = 0.10
 # Widths and floor of `structure_of`, pixels of the frame.
-STRUCTURE = (0.6, 3.0, 4.0, 0.03)
+_STRUCTURE = (0.6, 3.0, 4.0, 0.03)
 # Smallest number and share of copied slices in a copied volume or stack: a volume of 150 slices has
 # a slice that resembles another person's by chance.
 MIN_SLICES, MIN_SHARE = 2, 0.1
 # Distance between the described slices of a volume, mm: neighbors are alike.
-STEP_MM = 3.0
+_STEP_MM = 3.0
 # Number of bins in which the head's threshold is sought.
-LEVELS = 64
+_LEVELS = 64
 # Number of rows of the table of distances in memory at once.
 BLOCK = 256
 
@@ -62,7 +62,7 @@ def descriptor_of(image: Array) -> Descriptors | None:
     head = _head_of(image)
     if head.mean() < MIN_HEAD or gray_levels(image) < MIN_LEVELS:
         return None
-    structure = structure_of(robust_range(_framed(image, head)), *STRUCTURE)
+    structure = structure_of(robust_range(_framed(image, head)), *_STRUCTURE)
     waves = fft.dctn(structure, norm="ortho")[:FREQUENCIES, :FREQUENCIES]
     return np.packbits(waves.ravel() > 0)
 
@@ -85,7 +85,7 @@ def descriptors_of(pictures: Sequence[Picture], workers: int = 1) -> list[Descri
 def descriptors_of_scan(scan: Scan) -> Descriptors:
     """Return the descriptors of slices a few mm apart, shape (n, 32)."""
     slices = brain_slices(scan)
-    step = max(1, round(STEP_MM / scan.slice_gap_mm)) if scan.slice_gap_mm else 1
+    step = max(1, round(_STEP_MM / scan.slice_gap_mm)) if scan.slice_gap_mm else 1
     return _stacked(descriptor_of(chosen.image) for chosen in slices[::step])
 
 
@@ -257,7 +257,7 @@ def _edges(counts: NDArray[np.intp], length: int) -> tuple[float, float]:
 
 def _otsu(values: Array) -> float:
     """Return the threshold of Otsu (1979) for intensities of 0..1."""
-    counts, edges = np.histogram(values, bins=LEVELS, range=(0, 1))
+    counts, edges = np.histogram(values, bins=_LEVELS, range=(0, 1))
     share = counts / counts.sum()
     below, mean = np.cumsum(share), np.cumsum(share * (edges[:-1] + edges[1:]) / 2)
     apart = below * (1 - below)

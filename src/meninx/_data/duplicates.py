@@ -116,7 +116,7 @@ def _near_copies(
 
 
 def _exact_groups(exact: Sequence[int]) -> list[DuplicateGroup]:
-    return [DuplicateGroup("exact", own, 1.0) for own in members_of(exact) if len(own) > 1]
+    return [DuplicateGroup("exact", own, 1.0) for own in _members_of(exact) if len(own) > 1]
 
 
 def _near_groups(
@@ -128,12 +128,12 @@ def _near_groups(
         weakest[cluster[member]] = min(score, weakest.get(cluster[member], 1.0))
     return [
         DuplicateGroup("near", own, weakest[own[0]])
-        for own in members_of(cluster)
+        for own in _members_of(cluster)
         if own[0] in weakest
     ]
 
 
-def members_of(cluster: Sequence[int]) -> list[tuple[int, ...]]:
+def _members_of(cluster: Sequence[int]) -> list[tuple[int, ...]]:
     """Return the members of each cluster, ascending, in the order of their first ones.
 
     Args:

@@ -16,11 +16,11 @@ from meninx._errors import InputError
 from meninx._scan.raster import read_gray
 from meninx._scan.walking import files_below
 
-PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
-MODES = ("1", "L", "P", "RGB", "RGBA", "CMYK", "LA", "I;16", "I", "F")
+_PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
+_MODES = ("1", "L", "P", "RGB", "RGBA", "CMYK", "LA", "I;16", "I", "F")
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
 # Number of pixels of a large picture from which statistics are computed, about.
-MAX_PIXELS = 192 * 192
+_MAX_PIXELS = 192 * 192
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +127,7 @@ def file_facts(opened: Image.Image, size_bytes: int) -> dict[str, float]:
         "width": float(width),
         "height": float(height),
         "aspect": width / height,
-        "mode": float(MODES.index(opened.mode)) if opened.mode in MODES else -1.0,
+        "mode": float(_MODES.index(opened.mode)) if opened.mode in _MODES else -1.0,
         "format": float(FORMATS.index(opened.format)) if opened.format in FORMATS else -1.0,
         "bytes": float(size_bytes),
         "bytes per pixel": size_bytes / (width * height),
@@ -147,14 +147,14 @@ def intensity_facts(image: NDArray[np.float32]) -> dict[str, float]:
     Returns:
         Percentiles, mean, spread, entropy and the brightness of the four borders.
     """
-    step = max(1, round((image.size / MAX_PIXELS) ** 0.5))
+    step = max(1, round((image.size / _MAX_PIXELS) ** 0.5))
     values = image[::step, ::step]
     counts, _ = np.histogram(values, bins=64)
     shares = counts[counts > 0] / values.size
-    levels = np.percentile(values, PERCENTILES)
+    levels = np.percentile(values, _PERCENTILES)
     borders = {"top": image[0], "bottom": image[-1], "left": image[:, 0], "right": image[:, -1]}
     return {
-        **{f"percentile {p}": float(level) for p, level in zip(PERCENTILES, levels, strict=True)},
+        **{f"percentile {p}": float(level) for p, level in zip(_PERCENTILES, levels, strict=True)},
         "mean": float(values.mean()),
         "spread": float(values.std()),
         "entropy": float(-(shares * np.log(shares)).sum()),

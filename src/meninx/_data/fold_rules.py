@@ -8,7 +8,7 @@ from meninx._data.manifest import Picture
 from meninx._errors import OptionError
 
 # Attributes of a picture that a rule may name; other names are further columns.
-ATTRIBUTES = ("person", "site", "source", "sequence")
+_ATTRIBUTES = ("person", "site", "source", "sequence")
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class FoldRule:
 
     def matches(self, picture: Picture) -> bool:
         """Return whether a picture has the column, with a value that matches."""
-        if self.column in ATTRIBUTES:
+        if self.column in _ATTRIBUTES:
             return fnmatchcase(getattr(picture, self.column), self.pattern)
         value = picture.extra.get(self.column)
         return value is not None and fnmatchcase(value, self.pattern)
@@ -87,12 +87,12 @@ def apply_fold_rules(pictures: Sequence[Picture], rules: Sequence[FoldRule]) -> 
 def _values(pictures: Sequence[Picture], column: str) -> str:
     """Return the columns or values that a rule could have named."""
     further = {name for picture in pictures for name in picture.extra}
-    if column in ATTRIBUTES:
+    if column in _ATTRIBUTES:
         values = {getattr(picture, column) for picture in pictures}
     elif column in further:
         values = {picture.extra[column] for picture in pictures if column in picture.extra}
     else:
-        return "columns: " + ", ".join([*ATTRIBUTES, *sorted(further)])
+        return "columns: " + ", ".join([*_ATTRIBUTES, *sorted(further)])
     return f"{column}: {_shortened(sorted(values))}"
 
 

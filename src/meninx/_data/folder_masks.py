@@ -12,8 +12,8 @@ from meninx._scan.sequence import is_other_contrast
 
 MASK_WORDS = ("mask", "masks", "seg", "segm", "label", "labels", "segmentation", "dseg")
 # Words in names of tumor masks, and of other masks.
-TUMOR_WORDS = word_set("tumor tumour tumors lesion lesions wt tc glioma gtv gbm")
-OTHER_MASK_WORDS = word_set(
+_TUMOR_WORDS = word_set("tumor tumour tumors lesion lesions wt tc glioma gtv gbm")
+_OTHER_MASK_WORDS = word_set(
     "brain parenchyma skull head bet skullstrip skullstripped tissue gm wm csf aseg aparc face "
     "ventricle ventricles air body"
 )
@@ -110,8 +110,8 @@ def left_out_sentence(left_out: Mapping[str, int]) -> str:
 
 def _tumor_masks(masks: Sequence[Path]) -> list[Path]:
     """Return the masks that may be of the tumor: those named so, or else none of other tissue."""
-    own = [mask for mask in masks if OTHER_MASK_WORDS.isdisjoint(_words(mask))]
-    of_tumors = [mask for mask in own or masks if not TUMOR_WORDS.isdisjoint(_words(mask))]
+    own = [mask for mask in masks if _OTHER_MASK_WORDS.isdisjoint(_words(mask))]
+    of_tumors = [mask for mask in own or masks if not _TUMOR_WORDS.isdisjoint(_words(mask))]
     return of_tumors or own
 
 
@@ -127,7 +127,7 @@ def _words(path: Path) -> list[str]:
 def _exam(mask: Path) -> str:
     """Return the beginning of a mask's name that its volumes share."""
     words = re.split(r"([-_ .]+)", stem_of(mask))
-    while words and (words[-1] in {*MASK_WORDS, *TUMOR_WORDS} or not words[-1].strip("-_ .")):
+    while words and (words[-1] in {*MASK_WORDS, *_TUMOR_WORDS} or not words[-1].strip("-_ .")):
         words.pop()
     return "".join(words)
 

@@ -39,7 +39,7 @@ from meninx._labels import TYPE_NAMES
 from meninx._scan.kinds import PICTURE_SUFFIXES, VOLUME_SUFFIXES
 from meninx._scan.walking import entries_below, pointer_fault
 
-SPLIT_NAMES = {
+_SPLIT_NAMES = {
     "train": "train",
     "training": "train",
     "test": "test",
@@ -51,7 +51,7 @@ SPLIT_NAMES = {
 # File name that stands for all files of a folder's DICOM series.
 SERIES = "series"
 # Numbers are labels only beside each other: "tumor/0" is the first patient with a tumor.
-NUMBERS = ("0", "1")
+_NUMBERS = ("0", "1")
 
 log = logging.getLogger(__name__)
 
@@ -275,10 +275,10 @@ def _labeled(
     label, split, place = None, "", data
     for name in (*((data.name,) if not folders else ()), *folders):
         own = named.get(name.lower()) or label_of(name)
-        if name in NUMBERS and name not in named and (label or place not in numbered):
+        if name in _NUMBERS and name not in named and (label or place not in numbered):
             own = None
         label, place = own or label, place / name
-        split = SPLIT_NAMES.get(name.lower(), split)
+        split = _SPLIT_NAMES.get(name.lower(), split)
     return (label, split) if label else None
 
 
@@ -287,7 +287,7 @@ def _numbered(paths: Iterable[Path]) -> set[Path]:
     inside: dict[Path, set[str]] = defaultdict(set)
     for folder in {parent for path in paths for parent in path.parents}:
         inside[folder.parent].add(folder.name)
-    return {folder for folder, names in inside.items() if names == set(NUMBERS)}
+    return {folder for folder, names in inside.items() if names == set(_NUMBERS)}
 
 
 def _volume_items(

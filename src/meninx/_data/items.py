@@ -16,31 +16,31 @@ def words_of(text: str) -> tuple[str, ...]:
 
 
 # Folder names in use, without separators, in several languages.
-TUMOR_FREE_NAMES = words_of("""
+_TUMOR_FREE_NAMES = words_of("""
     no notumor notumour notumors normal normals healthy negative none control controls 0
     tumorfree nontumor nontumorous healthybrain normalbrain withouttumor nein keintumor
     ohnetumor gesund sain sains sanstumeur sano sanos sana sintumor semtumor saudavel sani
     normale normali senzatumore neg negativo negativa negatif negativ gesunde nocancer noncancer
     tumorless pasdetumeur healthycontrol healthycontrols withouttumour kein keine non nao
     """)
-TUMOR_NAMES = words_of("""
+_TUMOR_NAMES = words_of("""
     yes tumor tumour tumors tumours positive braintumor braintumour braintumors abnormal cancer
     1 withtumor tumorous ja mittumor tumeur tumeurs avectumeur contumor tumores comtumor tumore
     tumori contumore pos positivo positiva positif positiv withtumour oui si sim malignant
     tumoral
     """)
 # "tumor_free" and "glioma negative" name an absent tumor.
-TUMOR_FREE_ENDS = ("free", "negative")
-NEGATIONS = words_of("""
+_TUMOR_FREE_ENDS = ("free", "negative")
+_NEGATIONS = words_of("""
     no non not without negative neg ohne kein sans sin sem senza
     """)
 # Words without a meaning of their own beside others: "Brain_Glioma", "_NORMAL T1", "Glioma - yes".
-FILLERS = words_of("""
+_FILLERS = words_of("""
     brain mri mr class the tumor tumour yes positive pos t1 t2 t1c t1ce t1w t2w flair pd c
     """)
 # Beginnings of diagnoses in several languages (WHO 2021: astrocytomas, oligodendrogliomas and
 # glioblastomas are gliomas).
-TYPE_BEGINNINGS = {
+_TYPE_BEGINNINGS = {
     "glioma": words_of("""
         gliom glioblast astrocyt astrocit astrozyt oligodendro gbm hgg lgg
         """),
@@ -110,12 +110,12 @@ def label_of(name: str) -> str | None:
     plain = "".join(letter for letter in letters if not unicodedata.combining(letter))
     words = re.findall("[a-z0-9]+", plain)
     word = "".join(words)
-    if word in TUMOR_FREE_NAMES:
+    if word in _TUMOR_FREE_NAMES:
         return "none"
-    if word in TUMOR_NAMES:
+    if word in _TUMOR_NAMES:
         return "unknown"
     for kind in ("tumor", "tumour", *TYPE_NAMES):
-        if word.startswith(kind) and word.endswith(TUMOR_FREE_ENDS):
+        if word.startswith(kind) and word.endswith(_TUMOR_FREE_ENDS):
             return "none"
     return _label_of_words(words)
 
@@ -123,7 +123,7 @@ def label_of(name: str) -> str | None:
 def _label_of_words(words: list[str]) -> str | None:
     """Return the label that lower-case words without accents give to pictures."""
     named = [word for word in words if _has_meaning(word)]
-    negated = not set(words).isdisjoint(NEGATIONS)
+    negated = not set(words).isdisjoint(_NEGATIONS)
     if not named:
         named_tumor = not {"tumor", "tumour"}.isdisjoint(words)
         return ("none" if negated else "unknown") if named_tumor else None
@@ -137,13 +137,13 @@ def _label_of_words(words: list[str]) -> str | None:
 
 def _has_meaning(word: str) -> bool:
     """Return whether a word may name a class by itself."""
-    return not (word.isdecimal() or word in FILLERS or word in NEGATIONS)
+    return not (word.isdecimal() or word in _FILLERS or word in _NEGATIONS)
 
 
 def _label_of_word(word: str) -> str | None:
-    if word in TUMOR_FREE_NAMES:
+    if word in _TUMOR_FREE_NAMES:
         return "none"
-    kinds = (kind for kind, beginnings in TYPE_BEGINNINGS.items() if word.startswith(beginnings))
+    kinds = (kind for kind, beginnings in _TYPE_BEGINNINGS.items() if word.startswith(beginnings))
     return "meningioma" if word == "menin" else next(kinds, None)
 
 

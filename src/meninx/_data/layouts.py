@@ -23,22 +23,22 @@ from meninx._data.tables import table_text, truth_of
 from meninx._errors import DataError
 
 # Gorgolewski et al. 2016, The brain imaging data structure.
-BIDS_SUBJECT = re.compile(r"sub-[a-zA-Z0-9]+")
-BIDS_CONTRASTS = ("t1w", "t2w", "flair", "t1c", "t1rho", "pdw", "inplanet2", "unit1")
-BIDS_PARTICIPANTS = "participants.tsv"
+_BIDS_SUBJECT = re.compile(r"sub-[a-zA-Z0-9]+")
+_BIDS_CONTRASTS = ("t1w", "t2w", "flair", "t1c", "t1rho", "pdw", "inplanet2", "unit1")
+_BIDS_PARTICIPANTS = "participants.tsv"
 DERIVATIVES = "derivatives"
 # Words in the names of lesions' masks there; "desc-brain_mask" is none.
-LESION_WORDS = ("lesion", "lesions", "tumor", "tumour", "roi", "wt", "glioma", "gtv")
+_LESION_WORDS = ("lesion", "lesions", "tumor", "tumour", "roi", "wt", "glioma", "gtv")
 # Columns of participants.tsv that may say who has a tumor, the best first.
-DIAGNOSES = ("tumor", "tumour", "tumor_type", "label", "diagnosis", "group", "dx")
+_DIAGNOSES = ("tumor", "tumour", "tumor_type", "label", "diagnosis", "group", "dx")
 # Antonelli et al. 2022, The Medical Segmentation Decathlon; nnU-Net adds the channel's number.
 DECATHLON_IMAGES, DECATHLON_LABELS = "imagesTr", "labelsTr"
-CHANNEL = re.compile(r"_\d{4}$")
+_CHANNEL = re.compile(r"_\d{4}$")
 # The end of the name of a mask beside its picture.
 PICTURE_MASK = re.compile(r"[-_ ](mask|seg|segmentation)$", re.IGNORECASE)
-POSITION = re.compile(r"(\d+)$")
+_POSITION = re.compile(r"(\d+)$")
 # A person's folder has a number in its name, and is not a part of the collection.
-PERSON_FOLDER = re.compile(
+_PERSON_FOLDER = re.compile(
     r"^(?!train|test|val|fold|set|split|part|batch|image|mask).*\d", re.IGNORECASE
 )
 
@@ -64,7 +64,7 @@ def decathlon_items(data: Path, volumes: Sequence[Path]) -> tuple[list[Item], li
             if path not in masks:
                 rest.append(path)
             continue
-        person = CHANNEL.sub("", stem_of(path))
+        person = _CHANNEL.sub("", stem_of(path))
         mask = by_place.get((path.parent.parent, person)) or by_place.get(
             (path.parent.parent, stem_of(path))
         )
@@ -89,7 +89,7 @@ def decathlon_items(data: Path, volumes: Sequence[Path]) -> tuple[list[Item], li
 def is_bids(data: Path, volumes: Iterable[Path]) -> bool:
     """Return whether a folder holds subjects in the layout of BIDS."""
     return any(
-        BIDS_SUBJECT.fullmatch(first := path.relative_to(data).parts[0])
+        _BIDS_SUBJECT.fullmatch(first := path.relative_to(data).parts[0])
         and stem_of(path).startswith(f"{first.lower()}_")
         and _contrast(path)
         for path in volumes
@@ -144,7 +144,7 @@ def bids_items(
 
 def _bids_images(data: Path, volumes: Iterable[Path]) -> list[Path]:
     """Return the anatomical volumes of subjects, outside of derivatives."""
-    raw = [path for path in volumes if BIDS_SUBJECT.fullmatch(path.relative_to(data).parts[0])]
+    raw = [path for path in volumes if _BIDS_SUBJECT.fullmatch(path.relative_to(data).parts[0])]
     return [path for path in raw if _contrast(path) and not _is_lesion_mask(path)]
 
 
@@ -163,7 +163,7 @@ def _check_labeled(data: Path, unlabeled: Sequence[str]) -> None:
         raise DataError(
             f"{data}: BIDS, but nothing says whether {len(unlabeled)} subjects have a tumor (the "
             f"first is {unlabeled[0]}): expected masks named ..._label-lesion_mask in "
-            f"{DERIVATIVES}, or a column `tumor` (0 or 1) in {BIDS_PARTICIPANTS}; leave one out "
+            f"{DERIVATIVES}, or a column `tumor` (0 or 1) in {_BIDS_PARTICIPANTS}; leave one out "
             f"with --label {unlabeled[0]}={LEFT_OUT}"
         )
 
@@ -173,8 +173,8 @@ def _bids_notes(others: int, absent: Sequence[str]) -> list[str]:
     notes = [f"{others} other volumes are left out"] if others else []
     if absent:
         notes.append(
-            f"{BIDS_PARTICIPANTS} lists {len(absent)} subjects without a volume here, the first is "
-            f"{absent[0]}"
+            f"{_BIDS_PARTICIPANTS} lists {len(absent)} subjects without a volume here, the first "
+            f"is {absent[0]}"
         )
     return notes
 
@@ -182,37 +182,37 @@ def _bids_notes(others: int, absent: Sequence[str]) -> list[str]:
 def _contrast(path: Path) -> str:
     """Return the contrast at the end of an anatomical volume's name; empty for other volumes."""
     last = stem_of(path).rpartition("_")[2]
-    return last if last in BIDS_CONTRASTS else ""
+    return last if last in _BIDS_CONTRASTS else ""
 
 
 def _is_lesion_mask(path: Path) -> bool:
     words = re.split(r"[^a-z0-9]+", stem_of(path))
     is_mask = words[-1] in ("mask", "roi", "dseg", "seg", "segmentation")
-    return is_mask and not set(words).isdisjoint(LESION_WORDS)
+    return is_mask and not set(words).isdisjoint(_LESION_WORDS)
 
 
 def _subject(data: Path, path: Path) -> str:
     parts = path.relative_to(data).parts
-    return next((part for part in parts if BIDS_SUBJECT.fullmatch(part)), "")
+    return next((part for part in parts if _BIDS_SUBJECT.fullmatch(part)), "")
 
 
 def _belongs(mask: Path, image: Path) -> bool:
     """Return whether a mask has the session of an image, and its contrast if it names one."""
     words, own = set(stem_of(mask).split("_")), set(stem_of(image).split("_"))
     sessions = {word for word in words if word.startswith("ses-")}
-    contrasts = {word for word in re.split(r"[^a-z0-9]+", stem_of(mask)) if word in BIDS_CONTRASTS}
+    contrasts = {word for word in re.split(r"[^a-z0-9]+", stem_of(mask)) if word in _BIDS_CONTRASTS}
     return sessions <= own and (not contrasts or _contrast(image) in contrasts)
 
 
 def _participants(data: Path) -> dict[str, str]:
     """Return the labels of subjects in participants.tsv."""
-    table = data / BIDS_PARTICIPANTS
+    table = data / _BIDS_PARTICIPANTS
     if not table.is_file():
         return {}
     reader = csv.DictReader(table_text(table, table.read_bytes()))
     rows = list(reader)
     columns = {name.lower(): name for name in reader.fieldnames or ()}
-    column = next((columns[name] for name in DIAGNOSES if name in columns), None)
+    column = next((columns[name] for name in _DIAGNOSES if name in columns), None)
     if column is None or "participant_id" not in columns:
         return {}
     by_subject = {}
@@ -266,7 +266,7 @@ def _masked(data: Path, path: Path, mask: Path, in_numbered: bool) -> Item:
     label = label_of(path.parent.name)
     is_person = label is None and (in_numbered or path.stem.startswith(path.parent.name))
     person = _person_folder(path.parent).name if is_person else ""
-    number = POSITION.search(path.stem)
+    number = _POSITION.search(path.stem)
     position = int(number[1]) if person and number else None
     tumor = bool(read_covered(mask).any())
     return Item(
@@ -302,8 +302,8 @@ def _may_be_person(folder: Path, stems: Iterable[str]) -> bool:
     """Return whether a folder is named as a person's, and all its slices end in a number."""
     return (
         label_of(folder.name) is None
-        and PERSON_FOLDER.search(_person_folder(folder).name) is not None
-        and all(POSITION.search(stem) for stem in stems)
+        and _PERSON_FOLDER.search(_person_folder(folder).name) is not None
+        and all(_POSITION.search(stem) for stem in stems)
     )
 
 

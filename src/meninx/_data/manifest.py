@@ -19,11 +19,11 @@ from meninx._scan.kinds import VOLUME_SUFFIXES
 MANIFEST_NAME = "manifest.csv"
 COLUMNS = ("id", "picture", "mask", "tumor", "tumor_type", "group", "fold", "source")
 # First bytes of the tables that meninx writes.
-OWN_HEADING = ",".join(COLUMNS).encode("ascii")
+_OWN_HEADING = ",".join(COLUMNS).encode("ascii")
 # Written by `meninx prepare`; further columns are kept for subgroups.
-FURTHER_COLUMNS = words_of("person site sequence stack slice gap_mm split tumor_slices sha256")
+_FURTHER_COLUMNS = words_of("person site sequence stack slice gap_mm split tumor_slices sha256")
 # Names of a column in other tables; the first one found counts if the column itself is missing.
-ALIASES = {
+_ALIASES = {
     "picture": words_of("""
         volume image file filename file_name filepath file_path path image_path image_name
         image_id image_file img bild datei fichier imagen imagem immagine
@@ -40,7 +40,7 @@ ALIASES = {
         """),
     "tumor_type": ("tumour_type",),
 }
-MAX_FAULTS = 20
+_MAX_FAULTS = 20
 # Advice for folds that share a slice or a person.
 SPLIT_AGAIN = (
     "`--split mend` moves each group that leaks to one fold, `--split redo` makes new folds"
@@ -146,7 +146,7 @@ def read_manifest(data: Path, *, allow_leaks: bool = False) -> Manifest:
         DataError: If columns or files are missing, labels contradict each other, a stack has a
             position twice, or a group or a person lies in two folds; with every fault found.
     """
-    path = manifest_path(data)
+    path = _manifest_path(data)
     raw = path.read_bytes()
     rows = read_rows(path, raw, COLUMNS)
     faults: list[str] = []
@@ -164,7 +164,7 @@ def read_manifest(data: Path, *, allow_leaks: bool = False) -> Manifest:
     return Manifest(pictures, hashlib.sha256(raw).hexdigest(), tuple(leaks))
 
 
-def manifest_path(data: Path) -> Path:
+def _manifest_path(data: Path) -> Path:
     """Return the manifest's path.
 
     Args:
@@ -235,7 +235,7 @@ def read_header(path: Path, raw: bytes) -> list[str]:
     except csv.Error as error:
         raise DataError(f"{path}: line 1: {error}") from error
     # As people write them: "Picture", "TUMOR", "Image Name".
-    known = {*COLUMNS, *FURTHER_COLUMNS}.union(*ALIASES.values())
+    known = {*COLUMNS, *_FURTHER_COLUMNS}.union(*_ALIASES.values())
     plain = [re.sub("[ -]", "_", name.lower()) for name in names]
     return _without_aliases(
         [word if word in known else name for word, name in zip(plain, names, strict=True)]
@@ -245,7 +245,7 @@ def read_header(path: Path, raw: bytes) -> list[str]:
 def _without_aliases(names: Sequence[str]) -> list[str]:
     """Return names of columns, an alias replaced by the column's name where that is missing."""
     names = list(names)
-    for name, aliases in ALIASES.items():
+    for name, aliases in _ALIASES.items():
         alias = next((alias for alias in aliases if alias in names), None)
         # Beside the type a column "class" or "label" may be anything.
         if name == "tumor" and "tumor_type" in names:
@@ -303,7 +303,7 @@ def _position_faults(stack: str, members: Sequence[Picture | Item]) -> list[str]
 
 def _text_of(path: Path, raw: bytes) -> io.StringIO:
     """Return a table's text; in tables of meninx, file names may contain bytes that are no text."""
-    return table_text(path, raw, bytes_kept=raw.startswith(OWN_HEADING))
+    return table_text(path, raw, bytes_kept=raw.startswith(_OWN_HEADING))
 
 
 def raise_faults(
@@ -325,8 +325,8 @@ def raise_faults(
     """
     if not faults:
         return
-    shown = "\n  ".join(faults[:MAX_FAULTS])
-    more = f"\n  and {len(faults) - MAX_FAULTS} more" if len(faults) > MAX_FAULTS else ""
+    shown = "\n  ".join(faults[:_MAX_FAULTS])
+    more = f"\n  and {len(faults) - _MAX_FAULTS} more" if len(faults) > _MAX_FAULTS else ""
     hint = ""
     if any(leak in faults for leak in leaks):
         hint = (
@@ -349,7 +349,7 @@ def write_manifest(pictures: Sequence[Picture], path: Path) -> None:
     unfinished = path.with_name(f"{path.name}.{os.getpid()}")
     # File names need not be text: their bytes are kept, so that the files can be opened again.
     with unfinished.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        writer = csv.DictWriter(file, [*COLUMNS, *FURTHER_COLUMNS, *extras], restval="")
+        writer = csv.DictWriter(file, [*COLUMNS, *_FURTHER_COLUMNS, *extras], restval="")
         writer.writeheader()
         for picture in pictures:
             writer.writerow(
@@ -391,7 +391,7 @@ def _parse(row: dict[str, str], root: Path, place: str, faults: list[str]) -> Pi
     faults += [
         f"{place}: {file} does not exist" for file in (picture, mask) if file and not file.exists()
     ]
-    texts = {name: (row.get(name) or "").strip() for name in FURTHER_COLUMNS}
+    texts = {name: (row.get(name) or "").strip() for name in _FURTHER_COLUMNS}
     texts["sequence"] = normal_sequence(texts["sequence"])
     for name in ("slice", "gap_mm"):
         del texts[name]
@@ -413,7 +413,7 @@ def _parse(row: dict[str, str], root: Path, place: str, faults: list[str]) -> Pi
 
 def extra_of(row: Mapping[str, str]) -> dict[str, str]:
     """Return the cells of a row in columns that the manifest does not define, for subgroups."""
-    return {k: v for k, v in row.items() if k not in (*COLUMNS, *FURTHER_COLUMNS)}
+    return {k: v for k, v in row.items() if k not in (*COLUMNS, *_FURTHER_COLUMNS)}
 
 
 def _doubled_ids(pictures: Iterable[Picture]) -> list[str]:

@@ -9,9 +9,9 @@ from PIL import Image
 from meninx._errors import DataError
 
 # Largest number of labels; resizing and lossy compression make more gray levels.
-MAX_LABELS = 8
+_MAX_LABELS = 8
 # Brightest artifact of JPEG on black.
-MAX_TRACE = 16
+_MAX_TRACE = 16
 
 
 def read_covered(path: Path) -> NDArray[np.bool_]:
@@ -38,7 +38,7 @@ def read_covered(path: Path) -> NDArray[np.bool_]:
     if values.ndim == 3:
         values = values.max(axis=2)
     highest = values.max()
-    if is_jpeg and highest <= MAX_TRACE:
+    if is_jpeg and highest <= _MAX_TRACE:
         return np.zeros(values.shape, dtype=np.bool_)
-    in_between = is_jpeg or len(np.unique(values)) > MAX_LABELS
+    in_between = is_jpeg or len(np.unique(values)) > _MAX_LABELS
     return np.asarray(values > (highest / 2 if in_between else 0))

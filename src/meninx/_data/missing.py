@@ -14,7 +14,7 @@ from meninx._scan.kinds import PICTURE_SUFFIXES
 # The two classes in words.
 CLASSES = {True: "tumor", False: "tumor-free"}
 # Labels in words, where these differ.
-CLASS_WORDS = {"none": "tumor-free", "unknown": "a tumor"}
+_CLASS_WORDS = {"none": "tumor-free", "unknown": "a tumor"}
 MASK_WORDS = {"mask", "masks", "seg", "segm", "dseg", "roi", "label", "labels", "segmentation"}
 # Number of names in a message; further ones are counted.
 MAX_NAMED = 6
@@ -43,7 +43,7 @@ def report_missing(
     """
     empty = _empty_classes(folders, files, items, named)
     for folder, label in empty.items():
-        word = CLASS_WORDS.get(label, label)
+        word = _CLASS_WORDS.get(label, label)
         report(f"{folder}: named as a class ({word}), but no picture or volume is in it")
     _check_both({label != "none" for label in empty.values()}, items, map(str, empty))
     unmatched = sorted(named.keys() - _names(data, folders, items))

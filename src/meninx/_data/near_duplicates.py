@@ -24,15 +24,15 @@ RINGS, ANGLES, HARMONICS = 32, 128, 33
 # Rings reach two standard deviations of the head: an ellipse's outline.
 REACH = 2.0
 # Share of the intensity range above which a pixel belongs to the head.
-HEAD_LEVEL = 0.10
+_HEAD_LEVEL = 0.10
 # A pair is aligned if its ring spectra agree this well and its rings at some angle,
 MIN_SPECTRUM, MIN_RINGS = 0.95, 0.45
 # or if, mirrored or turned by quarters, the whole frames do: other contrast moves the head's frame.
 MIN_WHOLE = 0.80
 # Correlation of coarse structure below which fine structure is not aligned.
-MIN_COARSE = 0.7
+_MIN_COARSE = 0.7
 # Correlation of fine structure after half of the steps below which the refinement stops.
-MIN_FINE = 0.75
+_MIN_FINE = 0.75
 # Smallest correlation of fine structure of two pictures of one slice. Among 3,843 pictures the
 # highest pair of neighboring slices has 0.92; 95 % of copies that were mirrored, rotated by up to
 # 40 degrees, brightened, resized or saved as JPEG of quality 10 have at least 0.96.
@@ -46,7 +46,7 @@ _COUNTED = 192 * 192
 # Number of pairs that are aligned per picture: enough to connect a large group.
 MAX_CANDIDATES = 12
 # Number of pictures whose structure is cached; about 300 kB each.
-DETAILS_KEPT = 256
+_DETAILS_KEPT = 256
 
 _HALF = SIDE // 2
 _CENTER = (SIDE - 1) / 2
@@ -130,7 +130,7 @@ class _Detail:
         """Return structure with its slopes; `thumbnail` has the same shape, 0..1."""
         slope_y, slope_x = (np.asarray(slope, dtype=np.float32) for slope in np.gradient(values))
         width = 2 * len(values) / SIDE
-        head = ndimage.gaussian_filter(thumbnail, width) > HEAD_LEVEL - 0.02
+        head = ndimage.gaussian_filter(thumbnail, width) > _HEAD_LEVEL - 0.02
         return cls(values, slope_y, slope_x, np.asarray(head, dtype=np.float32))
 
 
@@ -145,7 +145,7 @@ def signature_of(image: Array) -> Signature:
     """
     square = _on_square(image)
     smooth = ndimage.gaussian_filter(square, 1.0)
-    head = smooth > HEAD_LEVEL
+    head = smooth > _HEAD_LEVEL
     center, frame = _moments(head)
     coarse = _coarse(square)
     rings = _along_rings(coarse, center, frame) * np.sqrt(_RADII)[:, None]
@@ -320,14 +320,14 @@ def _turned_wholes(whole: Array) -> Array:
     return np.stack(turned)
 
 
-@lru_cache(maxsize=DETAILS_KEPT)
+@lru_cache(maxsize=_DETAILS_KEPT)
 def _coarse_detail(signature: Signature) -> _Detail:
     return _Detail.of(
         signature.coarse.astype(np.float32), _halved(_unit_range(signature.thumbnail))
     )
 
 
-@lru_cache(maxsize=DETAILS_KEPT)
+@lru_cache(maxsize=_DETAILS_KEPT)
 def _fine_detail(signature: Signature) -> _Detail:
     square = _unit_range(signature.thumbnail)
     return _Detail.of(_fine(square), square)
@@ -350,13 +350,13 @@ def _laid_over(first: Signature, second: Signature, proposal: _Affine) -> float:
     matrix, offset = proposal
     half = _Affine(matrix, (offset + matrix @ between - between) / 2)
     half = _refined(fixed, moving, half, steps=6)
-    if _correlation(fixed, moving, half) < MIN_COARSE:
+    if _correlation(fixed, moving, half) < _MIN_COARSE:
         return -1.0
     whole = _Affine(half.matrix, 2 * half.offset + between - half.matrix @ between)
     fixed, moving = _fine_detail(first), _fine_detail(second)
     whole = _refined(fixed, moving, whole, steps=3)
     halfway = _correlation(fixed, moving, whole)
-    if halfway < MIN_FINE:
+    if halfway < _MIN_FINE:
         return halfway
     return _correlation(fixed, moving, _refined(fixed, moving, whole, steps=3))
 

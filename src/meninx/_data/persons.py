@@ -37,9 +37,9 @@ _ORDER = re.compile(r"anat|perf|nifti|nii|dicom|dcm|images?|raw|mri|mr|volumes?"
 # An identifier and a shorter number behind it.
 _NUMBERED = re.compile(r"(?P<before>.*?)(?P<id>\d{3,})(?P<sep>[-_])(?P<number>\d{1,3})")
 # Number of digits, with leading zeros, by which collections number people; sites have fewer.
-PADDED_DIGITS = 4
+_PADDED_DIGITS = 4
 # Largest number of exams of one person; more are several people, numbered within each site.
-MAX_TIMES = 6
+_MAX_TIMES = 6
 _SITE_NUMBER = re.compile(
     r"(?:site|center|centre|hospital|clinic|scanner|cohort|fold|batch|group|zentrum|part|set|split)"
     r"[-_ ]*\d+",
@@ -158,9 +158,9 @@ def _number_persons_and_times(matches: Sequence[re.Match[str]]) -> bool:
     people = {found["id"] for found in matches}
     numbers = {found["number"] for found in matches}
     is_padded = (
-        len(matches[0]["id"]) >= PADDED_DIGITS
+        len(matches[0]["id"]) >= _PADDED_DIGITS
         and any(person[0] == "0" for person in people)
-        and len(numbers) <= max(len(people), MAX_TIMES)
+        and len(numbers) <= max(len(people), _MAX_TIMES)
     )
     repeats = len(matches) > len(people) >= 2 * len(numbers)
     return is_padded or repeats

@@ -32,14 +32,14 @@ from meninx._errors import DataError, OptionError
 from meninx._scan.kinds import PICTURE_SUFFIXES
 from meninx._scan.reading import read_one
 
-A_LATER_RULE = (
+_A_LATER_RULE = (
     "Later rules win: add one that keeps the group together, such as --fold 'person=NAME:1' for a "
     "person of two sites"
 )
 Split = Literal["grouped", "given", "mended", "random"]
-DEFAULT_FOLDS = 5
+_DEFAULT_FOLDS = 5
 # Where a collection names its own test half, that is the first fold.
-TEST_FOLD = 1
+_TEST_FOLD = 1
 
 ChooseSplit = Callable[[Survey], Split]
 
@@ -48,7 +48,7 @@ def prepare(
     data: Path | Sequence[Path],
     *,
     split: "Split | ChooseSplit" = "grouped",
-    folds: int = DEFAULT_FOLDS,
+    folds: int = _DEFAULT_FOLDS,
     seed: int = 0,
     labels: Mapping[str, str] | None = None,
     rules: Sequence[FoldRule] = (),
@@ -100,7 +100,7 @@ def prepare(
     chosen = split if isinstance(split, str) else split(found)
     pictures = _in_folds(pictures, chosen, folds, seed, rules)
     if not allow_leaks:
-        _check_leaks(pictures, data, A_LATER_RULE if rules else SPLIT_AGAIN)
+        _check_leaks(pictures, data, _A_LATER_RULE if rules else SPLIT_AGAIN)
     return pictures, found
 
 
@@ -283,7 +283,7 @@ def _given_folds(
             f"--split {split}: neither a test folder (Testing, test) nor a column `fold` says how "
             "the collection is split; leave the option out"
         )
-    numbers = np.full(len(pictures), TEST_FOLD)
+    numbers = np.full(len(pictures), _TEST_FOLD)
     rest = [index for index, picture in enumerate(pictures) if picture.split != "test"]
-    numbers[rest] = grouped([pictures[index] for index in rest]) + TEST_FOLD
+    numbers[rest] = grouped([pictures[index] for index in rest]) + _TEST_FOLD
     return numbers

@@ -15,12 +15,12 @@ from meninx._scan.scan import Scan
 from meninx._scan.scan import Sequence as MrSequence
 
 # What a stack of axial slices covers, from the foramen magnum to above the crown.
-STACK_EXTENT_MM = 160.0
+_STACK_EXTENT_MM = 160.0
 # Field of view of a picture that shows a whole head: its longer side.
 HEAD_MM = 230.0
 
 
-def stack_gap_mm(volume: NDArray[np.float32], pixel_mm: float) -> float:
+def _stack_gap_mm(volume: NDArray[np.float32], pixel_mm: float) -> float:
     """Estimate the distance between the pictures of a stack, which have no geometry.
 
     Args:
@@ -31,7 +31,7 @@ def stack_gap_mm(volume: NDArray[np.float32], pixel_mm: float) -> float:
         Distance, mm; where too few pictures show a head, that of a stack that covers one.
     """
     estimated = estimated_gap_mm(volume, 0, (1.0, pixel_mm, pixel_mm))
-    return STACK_EXTENT_MM / len(volume) if estimated is None else estimated
+    return _STACK_EXTENT_MM / len(volume) if estimated is None else estimated
 
 
 def read_stack(members: Sequence[Picture]) -> tuple[Scan, NDArray[np.bool_]]:
@@ -55,7 +55,7 @@ def read_stack(members: Sequence[Picture]) -> tuple[Scan, NDArray[np.bool_]]:
     volume = np.stack([blank if image is None else image for image in images])
     masks = np.stack([read_picture_mask(picture, shape) for picture in ordered])
     pixel = HEAD_MM / max(shape)
-    gap = ordered[0].gap_mm or stack_gap_mm(volume, pixel)
+    gap = ordered[0].gap_mm or _stack_gap_mm(volume, pixel)
     affine = np.diag([pixel, pixel, gap, 1.0])
     sequence = cast("MrSequence", ordered[0].sequence or "unknown")
     # Rows of a picture go down, from front to back; its columns from the patient's right to left.

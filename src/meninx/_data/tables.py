@@ -13,12 +13,12 @@ from meninx._scan.kinds import PICTURE_SUFFIXES, TAR_SUFFIXES
 from meninx._scan.walking import files_below
 
 SEPARATORS = (",", ";", "\t", "|")
-ANSI = "cp1252"
+_ANSI = "cp1252"
 _WORD = re.compile(rb"[A-Za-z]{2}")
 # Lines above the heading: blank, a comment, or Excel's declaration of the separator.
 _ABOVE = re.compile(r'[\s,;|"]*|\s*#.*|"?sep=.?"?\s*')
 # Number of first bytes that distinguish 16-bit text without a byte order mark from 8-bit text.
-WIDE_BYTES = 40
+_WIDE_BYTES = 40
 YES = words_of("""
     1 1.0 1,0 true t yes y ja j wahr oui vrai si sí sì sim vero verdadero verdadeiro positive
     pos present positiv positif positivo positiva
@@ -70,10 +70,10 @@ def is_above_heading(line: str) -> bool:
 def _decoded(path: Path, raw: bytes, *, bytes_kept: bool) -> str:
     wide = wide_encoding(raw)
     archive = raw.startswith(b"PK\x03\x04")
-    encodings = () if archive else (wide,) if wide else ("utf-8-sig", ANSI)
+    encodings = () if archive else (wide,) if wide else ("utf-8-sig", _ANSI)
     for encoding in encodings:
         # Every byte is a letter of that code page: only bytes that begin with words are text.
-        if encoding == ANSI and (b"\0" in raw or not _WORD.search(raw.split(b"\n", 1)[0])):
+        if encoding == _ANSI and (b"\0" in raw or not _WORD.search(raw.split(b"\n", 1)[0])):
             break
         try:
             return raw.decode(encoding, "surrogateescape" if bytes_kept and not wide else "strict")
@@ -89,7 +89,7 @@ def wide_encoding(raw: bytes) -> str:
         return "utf-32"
     if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
-    even, odd = raw[:WIDE_BYTES:2], raw[1:WIDE_BYTES:2]
+    even, odd = raw[:_WIDE_BYTES:2], raw[1:_WIDE_BYTES:2]
     if any(even) and not any(odd):
         return "utf-16-le"
     return "utf-16-be" if any(odd) and not any(even) else ""

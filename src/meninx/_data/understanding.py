@@ -8,7 +8,7 @@ from meninx._data.missing import listed, unreadable_folders
 from meninx._data.survey import Survey
 
 WORDS = {"none": "no tumor", "unknown": "tumor", "masked": "labeled by their masks"}
-NO_PERSONS = (
+_NO_PERSONS = (
     "no person is known: slices of one person may lie in several folds, which makes every figure "
     "too good; name people in a column `person` of a table"
 )
@@ -61,7 +61,7 @@ def understood(found: Survey) -> list[str]:
     """
     lines = [*found.notes, f"understood as {'; '.join(_classes_of(found))}"]
     if len(found.items) > 1 and not any(item.person for item in found.items):
-        lines.append(NO_PERSONS)
+        lines.append(_NO_PERSONS)
     splits = splits_of(found)
     if splits:
         halves = ", ".join(f"{count} {name}" for name, count in sorted(splits.items()))

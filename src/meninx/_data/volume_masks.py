@@ -16,16 +16,16 @@ log = logging.getLogger(__name__)
 
 # Share of a scan that its mask's field of view must cover, and share of the tumor that must lie in
 # the scan: edges differ by half a voxel, and by what resampling cuts off.
-MIN_COVERED = 0.95
-MIN_TUMOR_INSIDE = 0.99
+_MIN_COVERED = 0.95
+_MIN_TUMOR_INSIDE = 0.99
 # Number of voxels that a point of the grid may lie outside of its outermost centers.
-HALF_VOXEL = 0.5 + 1e-3
-BY_INDEX = (
+_HALF_VOXEL = 0.5 + 1e-3
+_BY_INDEX = (
     "mask or volume does not say where it lies (an identity or no affine), so voxels of the same "
     "index were taken to belong together"
 )
 # Warnings of scans whose affine is a guess.
-GUESSED = ("orientation_doubtful", "geometry_doubtful")
+_GUESSED = ("orientation_doubtful", "geometry_doubtful")
 
 
 def read_mask(path: Path, scan: Scan, report: Report = log.debug) -> NDArray[np.bool_]:
@@ -62,7 +62,7 @@ def read_mask(path: Path, scan: Scan, report: Report = log.debug) -> NDArray[np.
             f"{mask.name}: the mask has {tumor.shape} voxels, its volume {scan.voxels.shape}, and "
             "not both say where they lie; draw it on the volume's grid"
         )
-    report(f"{mask.name}: {BY_INDEX}")
+    report(f"{mask.name}: {_BY_INDEX}")
     return tumor
 
 
@@ -90,7 +90,7 @@ def tumor_area(scan: Scan, mask: NDArray[np.bool_]) -> NDArray[np.intp]:
 
 def _says_where(scan: Scan) -> bool:
     """Return whether a volume's affine is known: neither an identity nor a reader's guess."""
-    if any(warning.code in GUESSED for warning in scan.warnings):
+    if any(warning.code in _GUESSED for warning in scan.warnings):
         return False
     # Signs differ between the conventions of formats.
     return scan.affine is not None and not np.array_equal(np.abs(scan.affine), np.eye(4))
@@ -136,7 +136,7 @@ def _nearest(
 ) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
     """Return the nearest indices of points, and which points lie in a grid of that shape."""
     last = np.array(shape).reshape(3, *([1] * (at.ndim - 1))) - 1
-    inside = np.asarray(((at >= -HALF_VOXEL) & (at <= last + HALF_VOXEL)).all(axis=0))
+    inside = np.asarray(((at >= -_HALF_VOXEL) & (at <= last + _HALF_VOXEL)).all(axis=0))
     # Halves are rounded up, so that a grid of half the spacing takes every second voxel.
     nearest = np.clip(np.floor(at + 0.5), 0, last).astype(np.intp)
     return nearest, inside
@@ -144,10 +144,10 @@ def _nearest(
 
 def _check_fields(mask: Scan, scan: Scan, covered: float, tumor: NDArray[np.bool_]) -> None:
     """Raise a DataError if a mask and its scan do not show the same place."""
-    if covered < MIN_COVERED:
+    if covered < _MIN_COVERED:
         raise DataError(
             f"{mask.name}: by the affines the mask covers {covered:.0%} of its volume, expected at "
-            f"least {MIN_COVERED:.0%}; is it another scan's, or was it cut? Draw it on the whole "
+            f"least {_MIN_COVERED:.0%}; is it another scan's, or was it cut? Draw it on the whole "
             "volume, or resample it there"
         )
     places = np.argwhere(tumor).T.astype(np.float64)
@@ -156,7 +156,7 @@ def _check_fields(mask: Scan, scan: Scan, covered: float, tumor: NDArray[np.bool
     back = np.linalg.inv(_voxels_between(mask, scan))
     _, inside = _nearest(back[:3, :3] @ places + back[:3, 3:], scan.voxels.shape)
     share = float(inside.mean())
-    if share < MIN_TUMOR_INSIDE:
+    if share < _MIN_TUMOR_INSIDE:
         raise DataError(
             f"{mask.name}: by the affines {1 - share:.0%} of the mask's tumor lies outside of its "
             "volume; is it another scan's?"

@@ -18,13 +18,13 @@ ANSWERS = {
     "failed": "not readable",
 }
 # Decimals of a displayed probability, unless more are needed to distinguish it from a border.
-SHOWN_DECIMALS = 3
+_SHOWN_DECIMALS = 3
 NO_OTHER_TYPES = (
     "Types are shares among these three alone, if there is a tumor: the detector knows no other, "
     "so a metastasis would also be called one of them."
 )
 # Code of the warning of `_scan/plausibility.py` that distances were estimated.
-GEOMETRY_DOUBTFUL = "geometry_doubtful"
+_GEOMETRY_DOUBTFUL = "geometry_doubtful"
 
 
 def answer_in_words(findings: Findings | StudyFindings) -> str:
@@ -45,8 +45,8 @@ def scale_in_figures(findings: Findings | StudyFindings) -> tuple[str, tuple[str
     if findings.probability is None:
         return "", ()
     if findings.borders is None:
-        return f"{findings.probability:.{SHOWN_DECIMALS}f}", ()
-    count = decimals_of(findings.probability, findings.borders, SHOWN_DECIMALS)
+        return f"{findings.probability:.{_SHOWN_DECIMALS}f}", ()
+    count = decimals_of(findings.probability, findings.borders, _SHOWN_DECIMALS)
     return _figure(findings.probability, count), tuple(
         _figure(border, count) for border in findings.borders
     )
@@ -102,9 +102,9 @@ def measured_on(findings: Findings | StudyFindings) -> str:
     reference = findings.reference
     if reference is None or findings.decision is None:
         return ""
-    words = f"Compared with {reference_in_words(reference)}, none of them used in training."
+    words = f"Compared with {_reference_in_words(reference)}, none of them used in training."
     doubtful = isinstance(findings, Findings) and any(
-        warning.code == GEOMETRY_DOUBTFUL for warning in findings.warnings
+        warning.code == _GEOMETRY_DOUBTFUL for warning in findings.warnings
     )
     if doubtful:
         words += (
@@ -114,7 +114,7 @@ def measured_on(findings: Findings | StudyFindings) -> str:
     return words
 
 
-def reference_in_words(reference: Reference) -> str:
+def _reference_in_words(reference: Reference) -> str:
     """Return kind and numbers of held-out scans."""
     words = (
         f"{reference.tumor} {reference.scans} with a tumor and {reference.tumor_free} tumor-free"

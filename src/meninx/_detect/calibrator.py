@@ -34,7 +34,7 @@ def sigmoid(logit: ArrayLike) -> NDArray[np.floating]:
     return np.asarray(np.exp(-np.logaddexp(0, np.negative(logit))))
 
 
-def log_odds(probability: float) -> float:
+def _log_odds(probability: float) -> float:
     """Return the log odds of a probability, above 0 and below 1."""
     return math.log(probability / (1 - probability))
 
@@ -105,7 +105,7 @@ class Calibrator:
         Returns:
             Probability of a tumor, 0..1 (Bayes' theorem on log odds).
         """
-        return float(sigmoid(logit / self.temperature + self.offset + log_odds(prevalence)))
+        return float(sigmoid(logit / self.temperature + self.offset + _log_odds(prevalence)))
 
     def threshold(self, point: OperatingPoint) -> float:
         """Return the decision threshold of an operating point, a logit."""

@@ -24,7 +24,7 @@ DEFAULT_COVERAGE = 0.95
 # Reason of a referral because no held-out scan is comparable.
 NOT_CALIBRATED = "not_calibrated"
 # All held-out series are axial.
-UNCALIBRATED_PLANES = ("sagittal", "coronal")
+_UNCALIBRATED_PLANES = ("sagittal", "coronal")
 
 
 class Borders(NamedTuple):
@@ -177,4 +177,4 @@ def forced_referral(incomplete: tuple[Incomplete, ...], uncalibrated: str) -> Re
 
 def uncalibrated_plane(plane: Plane | None) -> str:
     """Return the description of a plane without calibration; empty for any other."""
-    return f"a series in {plane} slices" if plane in UNCALIBRATED_PLANES else ""
+    return f"a series in {plane} slices" if plane in _UNCALIBRATED_PLANES else ""

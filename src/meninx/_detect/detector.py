@@ -38,7 +38,7 @@ from meninx._scan.scan import Scan, Slice
 
 # Sequences for which types are computed; for pictures, whose sequence is unknown, they are
 # evaluated but not shown.
-TYPED_SEQUENCES = (TYPED_SEQUENCE, "unknown")
+_TYPED_SEQUENCES = (TYPED_SEQUENCE, "unknown")
 Answered = TypeVar("Answered", Findings, StudyFindings)
 # Slices per call: limits the memory of a long series; larger batches are not faster on a CPU.
 BATCH = 8
@@ -294,7 +294,7 @@ class Detector:
 
         Types were trained on T1 with contrast agent alone; other sequences have none.
         """
-        if scan.sequence not in TYPED_SEQUENCES or not self.card.types:
+        if scan.sequence not in _TYPED_SEQUENCES or not self.card.types:
             return {}
         weights = np.exp(logits - logits.max())
         shares = np.exp(type_logits - type_logits.max(axis=1, keepdims=True))

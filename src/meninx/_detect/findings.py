@@ -25,8 +25,8 @@ TYPED_SEQUENCE: Sequence = "T1c"
 # Decimals of a probability in the public JSON, and a number that leaves every float unchanged.
 DECIMALS, ALL_DECIMALS = 6, 400
 # Decimals from which rounding leaves floats near 1 unchanged.
-MAX_ROUNDED = 17
-SCALE_KEYS = ("probability", "borders", "prevalence", "p_values", "coverage", "reference")
+_MAX_ROUNDED = 17
+_SCALE_KEYS = ("probability", "borders", "prevalence", "p_values", "coverage", "reference")
 
 
 def _no_cells() -> NDArray[np.float32]:
@@ -45,7 +45,7 @@ def decimals_of(probability: float, borders: Borders, decimals: int = DECIMALS) 
         Number of decimals, `decimals` to 16, or `ALL_DECIMALS`.
     """
     decision = borders.decision(probability)
-    for count in range(decimals, MAX_ROUNDED):
+    for count in range(decimals, _MAX_ROUNDED):
         rounded = Borders(*(round(border, count) for border in borders))
         if rounded.decision(round(probability, count)) == decision:
             return count
@@ -53,9 +53,9 @@ def decimals_of(probability: float, borders: Borders, decimals: int = DECIMALS) 
 
 
 def _scale_as_json(found: "Findings | StudyFindings") -> dict[str, Any]:
-    """Return the keys `SCALE_KEYS`, probability and borders rounded to the same decimals."""
+    """Return the keys `_SCALE_KEYS`, probability and borders rounded to the same decimals."""
     if found.probability is None:
-        return dict.fromkeys(SCALE_KEYS) | {"p_values": {}}
+        return dict.fromkeys(_SCALE_KEYS) | {"p_values": {}}
     count, borders = DECIMALS, None
     if found.borders is not None:
         count = decimals_of(found.probability, found.borders)

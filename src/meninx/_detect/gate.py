@@ -14,13 +14,13 @@ from meninx._scan.scan import Scan
 # at 2 mm has about 75 pixels.
 SMALLEST_SIDE = 72
 # Annotations and color maps add some color; photographs are colored nearly everywhere.
-MAX_COLOR = 0.10
+_MAX_COLOR = 0.10
 # A slice of the head has hundreds of gray levels; masks, label maps and scanned text have few.
 MIN_LEVELS = 16
 # Gray levels are counted on at most this many voxels along each axis.
-LEVEL_SAMPLES = 64
+_LEVEL_SAMPLES = 64
 # A head in the largest usual field of view (360 mm) covers a tenth of the picture.
-MIN_FOREGROUND = 0.02
+_MIN_FOREGROUND = 0.02
 
 
 def check_scan(scan: Scan) -> None:
@@ -46,10 +46,10 @@ def check_scan(scan: Scan) -> None:
             place=scan.name,
             reason="too_small",
         )
-    if scan.colorfulness > MAX_COLOR:
+    if scan.colorfulness > _MAX_COLOR:
         raise UnsupportedScan(
-            f"{scan.colorfulness:.0%} of the picture is colored, expected at most {MAX_COLOR:.0%}, "
-            "as in a gray MR slice; export it without a color map",
+            f"{scan.colorfulness:.0%} of the picture is colored, expected at most "
+            f"{_MAX_COLOR:.0%}, as in a gray MR slice; export it without a color map",
             place=scan.name,
             reason="color",
         )
@@ -65,11 +65,11 @@ def check_scan(scan: Scan) -> None:
 def _check_foreground(scan: Scan, middle: NDArray[np.float32]) -> None:
     """Check that the middle slice is not only background."""
     share = float(foreground(middle).mean())
-    if share < MIN_FOREGROUND:
+    if share < _MIN_FOREGROUND:
         what = "middle slice" if scan.is_volume else "picture"
         raise UnsupportedScan(
             f"almost empty: {share:.1%} of the {what} is brighter than its background, expected at "
-            f"least {MIN_FOREGROUND:.0%}; choose a scan that shows the head",
+            f"least {_MIN_FOREGROUND:.0%}; choose a scan that shows the head",
             place=scan.name,
             reason="empty",
         )
@@ -112,7 +112,7 @@ def _check_projection(scan: Scan) -> None:
 
 def _level_count(scan: Scan) -> int:
     """Return the number of gray levels among evenly spread voxels."""
-    steps = tuple(slice(None, None, max(1, side // LEVEL_SAMPLES)) for side in scan.voxels.shape)
+    steps = tuple(slice(None, None, max(1, side // _LEVEL_SAMPLES)) for side in scan.voxels.shape)
     return len(np.unique(scan.voxels[steps]))
 
 

@@ -11,10 +11,10 @@ from meninx._scan.scan import Scan, Slice
 from meninx._scan.warning import ScanWarning
 
 # Slices with less foreground than this share of the maximum show the crown or the neck.
-MIN_HEAD_SHARE = 0.25
+_MIN_HEAD_SHARE = 0.25
 # Slices that cover less than this are not a whole head, mm. Without crown and neck, the smallest of
 # 65 whole tumor-free heads covers 94 mm, slabs up to 58 mm.
-MIN_COVERED_MM = 80.0
+_MIN_COVERED_MM = 80.0
 
 
 def brain_slices(scan: Scan) -> list[Slice]:
@@ -29,12 +29,12 @@ def brain_slices(scan: Scan) -> list[Slice]:
     """
     if len(scan) == 1:
         return [scan.slice(0)]
-    shown = brain_range(scan.view.stack(scan.voxels))
+    shown = _brain_range(scan.view.stack(scan.voxels))
     indices = range(len(scan))[::-1] if scan.view.descending else range(len(scan))
     return [scan.slice(index) for index in indices[shown]]
 
 
-def brain_range(volume: NDArray[np.float32]) -> slice:
+def _brain_range(volume: NDArray[np.float32]) -> slice:
     """Return the range of slices that show enough of the head to be scored.
 
     Args:
@@ -43,8 +43,8 @@ def brain_range(volume: NDArray[np.float32]) -> slice:
     Returns:
         Neighboring slices, at least one.
     """
-    areas = head_areas(volume)
-    shown = np.flatnonzero(areas >= MIN_HEAD_SHARE * areas.max())
+    areas = _head_areas(volume)
+    shown = np.flatnonzero(areas >= _MIN_HEAD_SHARE * areas.max())
     return slice(int(shown[0]), int(shown[-1]) + 1)
 
 
@@ -60,11 +60,11 @@ def brain_areas(scan: Scan) -> NDArray[np.intp]:
     Returns:
         Number of pixels of each slice, by index, shape (n,).
     """
-    areas = head_areas(scan.view.stack(scan.voxels))
+    areas = _head_areas(scan.view.stack(scan.voxels))
     return areas[::-1] if scan.view.descending else areas
 
 
-def head_areas(volume: NDArray[np.float32]) -> NDArray[np.intp]:
+def _head_areas(volume: NDArray[np.float32]) -> NDArray[np.intp]:
     """Return how many pixels of each slice are brighter than air; slices have shape (n, ...)."""
     low, high = intensity_range(sampled(volume))
     level = low + FOREGROUND_LEVEL * (high - low)
@@ -77,7 +77,7 @@ def part_of_head(scan: Scan, slices: Sequence[Slice]) -> tuple[ScanWarning, ...]
     if not scan.is_volume or depths is None or scan.slice_gap_mm is None:
         return ()
     covered = abs(depths[slices[-1].index] - depths[slices[0].index]) + scan.slice_gap_mm
-    if covered >= MIN_COVERED_MM:
+    if covered >= _MIN_COVERED_MM:
         return ()
     much = "a part" if scan.geometry_estimated else f"{covered:.0f} mm"
     text = f"the slices cover {much} of the head; what lies beyond them was not looked at"

@@ -9,7 +9,7 @@ from meninx._scan.background import foreground
 
 # An image is a label map from this share of equal neighboring pixels on: atlases of 1 and 2 mm have
 # 0.53 to 0.90, scans at most 0.23 (docs/results.md).
-MIN_EQUAL = 0.5
+_MIN_EQUAL = 0.5
 # An image is a label map up to this share of changes by one or two levels: dark, smooth or coarsely
 # quantized slices change by single levels.
 MAX_SMALL_STEPS = 0.45
@@ -31,7 +31,7 @@ class Neighbors:
     @property
     def is_label_map(self) -> bool:
         """Whether values are constant over areas and jump between them."""
-        return self.equal >= MIN_EQUAL and self.small_steps <= MAX_SMALL_STEPS
+        return self.equal >= _MIN_EQUAL and self.small_steps <= MAX_SMALL_STEPS
 
 
 def is_label_map(images: NDArray[np.float32]) -> bool:
@@ -44,7 +44,7 @@ def is_label_map(images: NDArray[np.float32]) -> bool:
         True if at least half of all neighbors are equal and the others jump.
     """
     # Including background gives an upper limit of the share, without sorting all values.
-    if float((images[:, 1:] == images[:, :-1]).mean()) < MIN_EQUAL:
+    if float((images[:, 1:] == images[:, :-1]).mean()) < _MIN_EQUAL:
         return False
     return compared_neighbors(images).is_label_map
 

@@ -20,9 +20,9 @@ KEY = "meninx"
 SEEN_DIGITS = 16
 FORMAT = 5
 # File beside the shipped weights: the license that their training data require, in one line.
-LICENSE_FILE = "LICENSE"
+_LICENSE_FILE = "LICENSE"
 # File beside them: the data they were evaluated on, and the limits of that, for readers.
-MEASURED_FILE = "MEASURED"
+_MEASURED_FILE = "MEASURED"
 # Bytes of a slice's descriptor (`_data/descriptors.py`), and the largest number of slices in a
 # file: 1 MB of text, five characters for four bytes.
 DESCRIPTOR_BYTES = 32
@@ -181,11 +181,11 @@ def _calibrator(values: Mapping[str, Any]) -> Calibrator:
 
 def shipped_measured() -> str:
     """Return on which data the shipped weights were evaluated, and the limits, in sentences."""
-    path = files("meninx") / "weights" / MEASURED_FILE
+    path = files("meninx") / "weights" / _MEASURED_FILE
     return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
 
 
 def shipped_license() -> str:
     """Return the license of the shipped weights, in one line."""
-    path = files("meninx") / "weights" / LICENSE_FILE
+    path = files("meninx") / "weights" / _LICENSE_FILE
     return path.read_text(encoding="utf-8").strip() if path.is_file() else "Apache-2.0"

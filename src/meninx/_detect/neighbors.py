@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 CHANNELS = 3
 OWN_CHANNEL = 1
 # Distance of the neighbors, mm: the usual gap of the clinical training data.
-NEIGHBOR_MM = 5.0
+_NEIGHBOR_MM = 5.0
 # Neighbors farther away show another place and are replaced by the slice itself.
-MAX_NEIGHBOR_MM = 12.0
+_MAX_NEIGHBOR_MM = 12.0
 
 
 def neighbor_step(gap_mm: float | None) -> int:
@@ -25,9 +25,9 @@ def neighbor_step(gap_mm: float | None) -> int:
     Returns:
         Number of slices, at least 1; 0 if the neighbors are replaced by the slice itself.
     """
-    if gap_mm is None or not 0 < gap_mm <= MAX_NEIGHBOR_MM:
+    if gap_mm is None or not 0 < gap_mm <= _MAX_NEIGHBOR_MM:
         return 0
-    return max(1, round(NEIGHBOR_MM / gap_mm))
+    return max(1, round(_NEIGHBOR_MM / gap_mm))
 
 
 def neighbor_indices(count: int, gap_mm: float | None) -> NDArray[np.intp]:
@@ -56,14 +56,14 @@ def neighbor_indices_at(depths_mm: NDArray[np.float64]) -> NDArray[np.intp]:
 
     Returns:
         Indices, shape (n, 3). Neighbors are the slices whose distance is nearest to 5 mm; the slice
-        itself if none lies within `MAX_NEIGHBOR_MM`.
+        itself if none lies within `_MAX_NEIGHBOR_MM`.
     """
     own = np.arange(len(depths_mm))
     distances = depths_mm[None, :] - depths_mm[:, None]  # [n, n]: of slice j from slice i
     columns = [own]
     for side, place in ((-1, 0), (1, 2)):
-        cost = np.abs(side * distances - NEIGHBOR_MM)
-        cost[(side * distances <= 0) | (side * distances > MAX_NEIGHBOR_MM)] = np.inf
+        cost = np.abs(side * distances - _NEIGHBOR_MM)
+        cost[(side * distances <= 0) | (side * distances > _MAX_NEIGHBOR_MM)] = np.inf
         nearest = cost.argmin(axis=1)
         columns.insert(place, np.where(np.isfinite(cost.min(axis=1)), nearest, own))
     return np.stack(columns, axis=1)

@@ -76,12 +76,12 @@ class CropWindow:
 
 # Number of slices from which a volume's crop window is computed: percentiles over all slices would
 # take longer than the rest of preprocessing.
-WINDOW_SLICES = 16
+_WINDOW_SLICES = 16
 
 
 def sampled(slices: Slices) -> Slices:
     """Return the slices from which a volume's crop window is computed, evenly spread."""
-    return slices[:: max(1, len(slices) // WINDOW_SLICES)]
+    return slices[:: max(1, len(slices) // _WINDOW_SLICES)]
 
 
 def crop_window_of(images: Float32Array) -> CropWindow:

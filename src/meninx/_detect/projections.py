@@ -11,7 +11,7 @@ from meninx._scan.background import foreground
 # fourfold interpolation in 8 bits; MIPs over 12 mm have 0.49 to 0.79 (docs/results.md).
 MIN_SHARED = 0.40
 # Pairs that are equal nearly everywhere are a repeated slice.
-REPEATED = 0.99
+_REPEATED = 0.99
 PAIRS, MIN_PAIRS = 12, 4
 # Slices between these shares of the volume are compared: they show the head.
 FIRST, LAST = 0.2, 0.8
@@ -61,7 +61,7 @@ def _lower_quartile(equal: NDArray[np.bool_], head: NDArray[np.bool_]) -> float:
     """
     pairs = zip(equal, head, strict=True)
     shares = [float(same[shown].mean()) for same, shown in pairs if shown.any()]
-    distinct = [share for share in shares if share < REPEATED]
+    distinct = [share for share in shares if share < _REPEATED]
     return float(np.percentile(distinct, 25)) if len(distinct) >= MIN_PAIRS else 0.0
 
 

@@ -17,9 +17,9 @@ FloatBatch = NDArray[np.float32]
 Runtime = Literal["onnxruntime", "onnxruntime-int8", "openvino", "openvino-bf16"]
 RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)
 # Log level `error`: ONNX Runtime's warnings concern its own optimizer.
-LOG_ERRORS = 3
+_LOG_ERRORS = 3
 # Execution providers of ONNX Runtime, fastest first; an installed build has some of them.
-PROVIDERS = (
+_PROVIDERS = (
     "CUDAExecutionProvider",
     "DmlExecutionProvider",
     "CoreMLExecutionProvider",
@@ -97,7 +97,7 @@ class OnnxNetwork:
     def __init__(self, data: bytes, threads: int) -> None:
         onnxruntime = import_onnxruntime()
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = LOG_ERRORS
+        options.log_severity_level = _LOG_ERRORS
         options.intra_op_num_threads = requested_threads(threads)
         try:
             self._session = onnxruntime.InferenceSession(data, options, providers=_providers())
@@ -116,7 +116,7 @@ class OnnxNetwork:
 def _providers() -> list[str]:
     """Return ONNX Runtime's providers of the installed build, the fastest first."""
     available = import_onnxruntime().get_available_providers()
-    return [name for name in PROVIDERS if name in available]
+    return [name for name in _PROVIDERS if name in available]
 
 
 class OpenVinoNetwork:

@@ -16,15 +16,15 @@ from meninx._errors import OptionError
 from meninx._learn.model.network import CELL_STRIDE, COARSE_STRIDE
 
 Initialization = Literal["random", "meninx", "imagenet"]
-INITIALIZATIONS: tuple[Initialization, ...] = get_args(Initialization)
+_INITIALIZATIONS: tuple[Initialization, ...] = get_args(Initialization)
 Precision = Literal["auto", "bf16-mixed", "16-mixed", "32-true"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 # Key of a recipe file: an array of tables, each with the changes of a further training.
 STAGES = "stages"
 # Training canvases are a little finer than the network's input, so that zooming in shows detail.
-CANVAS_ZOOM = 13 / 12
+_CANVAS_ZOOM = 13 / 12
 # Strict: an unknown key is a fault, and so is a number where a text is expected.
-CHECKED = ConfigDict(extra="forbid", strict=True)
+_CHECKED = ConfigDict(extra="forbid", strict=True)
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
@@ -32,7 +32,7 @@ PositiveCount = Annotated[int, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
 
 
-@dataclass(frozen=True, config=CHECKED)
+@dataclass(frozen=True, config=_CHECKED)
 class NetworkRecipe:
     """The network and its first weights.
 
@@ -49,7 +49,7 @@ class NetworkRecipe:
     initialization: Initialization = "random"
 
 
-@dataclass(frozen=True, config=CHECKED)
+@dataclass(frozen=True, config=_CHECKED)
 class AugmentationRecipe:
     """Ranges and probabilities of augmentation; each probability is per picture, 0..1.
 
@@ -109,7 +109,7 @@ class AugmentationRecipe:
     stand_in: Share = 0.33
 
 
-@dataclass(frozen=True, config=CHECKED)
+@dataclass(frozen=True, config=_CHECKED)
 class TrainingRecipe:
     """Optimizer, schedule and folds of a training.
 
@@ -154,7 +154,7 @@ class TrainingRecipe:
     seed: int = 0
 
 
-@dataclass(frozen=True, config=CHECKED)
+@dataclass(frozen=True, config=_CHECKED)
 class SamplingRecipe:
     """Shares of each kind of slice in an epoch, independent of the collection's own balance.
 
@@ -194,7 +194,7 @@ class SamplingRecipe:
         return self.masked + self.unmasked + self.tumor_free + sum(self.strata.values())
 
 
-@dataclass(frozen=True, config=CHECKED)
+@dataclass(frozen=True, config=_CHECKED)
 class LossRecipe:
     """Weights of the loss's parts.
 
@@ -222,7 +222,7 @@ class LossRecipe:
     label_smoothing: Share = 0.0
 
 
-@dataclass(frozen=True, config=CHECKED)
+@dataclass(frozen=True, config=_CHECKED)
 class Recipe:
     """A whole recipe.
 
@@ -246,7 +246,7 @@ class Recipe:
     @property
     def training_canvas(self) -> Preprocessing:
         """The preprocessing of training pictures, a little finer than the network's input."""
-        size = 16 * round(self.training_size * CANVAS_ZOOM / 16)
+        size = 16 * round(self.training_size * _CANVAS_ZOOM / 16)
         return dataclasses.replace(self.preprocessing, size=size)
 
 
@@ -315,7 +315,7 @@ def changed_recipe(
     """
     network, training = recipe.network, recipe.training
     if initialization is not None:
-        chosen = _checked(initialization, INITIALIZATIONS, "--init")
+        chosen = _checked(initialization, _INITIALIZATIONS, "--init")
         network = dataclasses.replace(network, initialization=chosen)
     if precision is not None:
         chosen = _checked(precision, PRECISIONS, "--precision")

@@ -12,7 +12,7 @@ from meninx._scan.scan import Scan
 # Number of slices in the strip, and width of each, pixels.
 MAX_SHOWN, THUMB = 10, 150
 GAP, LINE = 6, 16
-GRAPH_HEIGHT = 70
+_GRAPH_HEIGHT = 70
 # A light line with a dark outline is visible on any gray.
 INNER, OUTER = (255, 255, 255), (0, 0, 0)
 SOFT, MARK = (120, 128, 136), (245, 125, 20)
@@ -124,19 +124,19 @@ def _strip(scan: Scan, findings: Findings, *, shown: bool) -> Image.Image:
 
 def _graph(findings: Findings, width: int) -> Image.Image:
     """Return the scores of all slices as a bar chart, with the hottest slice marked."""
-    graph = Image.new("RGB", (width, GRAPH_HEIGHT + LINE), PAPER)
+    graph = Image.new("RGB", (width, _GRAPH_HEIGHT + LINE), PAPER)
     draw = ImageDraw.Draw(graph)
     slices = findings.slices
     step = width / len(slices)
     for number, finding in enumerate(slices):
-        top = GRAPH_HEIGHT * (1 - finding.probability)
+        top = _GRAPH_HEIGHT * (1 - finding.probability)
         color = MARK if finding is findings.hottest else SOFT
         left = number * step
-        draw.rectangle((left, top, max(left + step - 1, left), GRAPH_HEIGHT), fill=color)
-    draw.line((0, GRAPH_HEIGHT // 2, width, GRAPH_HEIGHT // 2), fill=SOFT)
-    draw.text((2, GRAPH_HEIGHT // 2 - LINE + 2), "0.5", fill=INK)
+        draw.rectangle((left, top, max(left + step - 1, left), _GRAPH_HEIGHT), fill=color)
+    draw.line((0, _GRAPH_HEIGHT // 2, width, _GRAPH_HEIGHT // 2), fill=SOFT)
+    draw.text((2, _GRAPH_HEIGHT // 2 - LINE + 2), "0.5", fill=INK)
     text = f"probability of a tumor in slices {slices[0].index} to {slices[-1].index}"
-    draw.text((2, GRAPH_HEIGHT + 2), text, fill=INK)
+    draw.text((2, _GRAPH_HEIGHT + 2), text, fill=INK)
     return graph
 
 

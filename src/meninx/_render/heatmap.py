@@ -15,10 +15,10 @@ RGBImage = NDArray[np.uint8]
 
 # From 0 to 1: dark red, orange, pale yellow. Lightness increases monotonically, for print and color
 # blindness.
-COLOR_STOPS = np.array([[80, 0, 60], [190, 30, 50], [245, 125, 20], [255, 245, 160]], np.float32)
+_COLOR_STOPS = np.array([[80, 0, 60], [190, 30, 50], [245, 125, 20], [255, 245, 160]], np.float32)
 # Cells below this heat are not tinted, so that the anatomy stays visible.
-FAINTEST = 0.15
-MAX_OPAQUE = 0.6
+_FAINTEST = 0.15
+_MAX_OPAQUE = 0.6
 # Sides of a drawn slice, pixels.
 SHORTEST_PANEL, LONGEST_PANEL = 288, 1536
 
@@ -133,9 +133,9 @@ def overlay(image: FloatImage, heatmap: FloatImage) -> RGBImage:
 def _tints() -> tuple[list[int], list[int]]:
     """Return the palette (R, G, B in turn) and the opacities, 0..255, of 256 levels of heat."""
     heat = np.linspace(0, 1, 256)
-    stops = np.linspace(0, 1, len(COLOR_STOPS))
-    color = np.stack([np.interp(heat, stops, channel) for channel in COLOR_STOPS.T], axis=1)
-    opacity = np.clip((heat - FAINTEST) / (1 - FAINTEST), 0, 1) ** 0.5 * MAX_OPAQUE
+    stops = np.linspace(0, 1, len(_COLOR_STOPS))
+    color = np.stack([np.interp(heat, stops, channel) for channel in _COLOR_STOPS.T], axis=1)
+    opacity = np.clip((heat - _FAINTEST) / (1 - _FAINTEST), 0, 1) ** 0.5 * _MAX_OPAQUE
     return color.round().astype(int).ravel().tolist(), (opacity * 255).round().astype(int).tolist()
 
 

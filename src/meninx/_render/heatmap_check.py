@@ -20,7 +20,7 @@ MIN_CONTRAST = 0.15
 # ... and if the slice's logit falls by this much when the peak is occluded by the surrounding
 # tissue or by the other side of the head; a single fill may itself look like a lesion to the
 # network.
-MIN_DROP = 0.5
+_MIN_DROP = 0.5
 # Occluded are the cells connected to the peak with at least this share of its heat, at most this
 # share of all cells.
 FILLED_LEVEL, MAX_FILLED = 0.5, 0.35
@@ -50,8 +50,8 @@ class HeatmapCheck:
         """Why the map may not be shown, in words; None if it may."""
         if self.contrast < MIN_CONTRAST:
             return "no place stands out"
-        if self.drop < MIN_DROP:
-            return f"occluding its peak lowers the logit by under {MIN_DROP:g}"
+        if self.drop < _MIN_DROP:
+            return f"occluding its peak lowers the logit by under {_MIN_DROP:g}"
         return None
 
 

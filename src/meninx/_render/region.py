@@ -12,16 +12,16 @@ from meninx._scan.scan import Scan
 
 Side = Literal["left", "right", "midline"]
 # The region reaches to half of the peak, like the contour of `meninx explain`.
-SHARE_OF_PEAK = 0.5
+_SHARE_OF_PEAK = 0.5
 # Connected parts are found on a grid of at most this many blocks along an axis, finer than the
 # detector's cells (at most 28 across a head).
-MAX_CELLS = 64
+_MAX_CELLS = 64
 # A region with at least this share of its voxels on one side of the midline lies on that side.
-MOSTLY = 0.8
+_MOSTLY = 0.8
 # Width of a newborn's head; in scans that show less, the midline is unknown.
 MIN_HEAD_MM = 90
 # Percentiles of the head's width that exclude noise and ears.
-HEAD_PERCENTILES = (1, 99)
+_HEAD_PERCENTILES = (1, 99)
 
 
 def region_of(heat: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -33,7 +33,7 @@ def region_of(heat: NDArray[np.uint8]) -> NDArray[np.bool_]:
     Returns:
         Mask of voxels with at least half of the highest value, shape of the heat map.
     """
-    return np.asarray(heat >= max(1, SHARE_OF_PEAK * int(heat.max())))
+    return np.asarray(heat >= max(1, _SHARE_OF_PEAK * int(heat.max())))
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def midline_of(scan: Scan) -> float | None:
     steps = _steps(scan.voxels.shape)
     head = np.argwhere(_coarse(foreground(scan.voxels), steps)) * steps
     places = head @ scan.affine[0, :3] + scan.affine[0, 3]
-    first, last = np.percentile(places, HEAD_PERCENTILES)
+    first, last = np.percentile(places, _HEAD_PERCENTILES)
     return float(first + last) / 2 if last - first >= MIN_HEAD_MM else None
 
 
@@ -131,13 +131,13 @@ def side_of(x: NDArray[np.float64], midline: float | None) -> Side | None:
     if midline is None:
         return None
     share = float((x > midline).mean())
-    if share >= MOSTLY:
+    if share >= _MOSTLY:
         return "left"
-    return "right" if share <= 1 - MOSTLY else "midline"
+    return "right" if share <= 1 - _MOSTLY else "midline"
 
 
 def _steps(shape: tuple[int, ...]) -> NDArray[np.intp]:
-    return np.maximum(1, -(-np.array(shape, dtype=np.intp) // MAX_CELLS), dtype=np.intp)
+    return np.maximum(1, -(-np.array(shape, dtype=np.intp) // _MAX_CELLS), dtype=np.intp)
 
 
 def _coarse(mask: NDArray[np.bool_], steps: NDArray[np.intp]) -> NDArray[np.bool_]:

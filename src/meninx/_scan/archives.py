@@ -30,9 +30,9 @@ from meninx._scan.source import (
     unpacked_head,
 )
 
-ENCRYPTED_FLAG = 0x1
+_ENCRYPTED_FLAG = 0x1
 Packed = gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile
-PACKERS: dict[bytes, Callable[[IO[bytes]], Packed]] = {
+_PACKERS: dict[bytes, Callable[[IO[bytes]], Packed]] = {
     GZIP_MAGIC: lambda file: gzip.GzipFile(fileobj=file),
     BZIP2_MAGIC: bz2.BZ2File,
     XZ_MAGIC: lzma.LZMAFile,
@@ -81,7 +81,7 @@ class _Zip:
     @staticmethod
     def _entry(info: zipfile.ZipInfo) -> _Entry:
         fault = None
-        if info.flag_bits & ENCRYPTED_FLAG:
+        if info.flag_bits & _ENCRYPTED_FLAG:
             fault = UnreadableFile(
                 "encrypted; unpack it with its password first", reason="encrypted"
             )
@@ -96,7 +96,7 @@ class _Zip:
     def size(self, entry: str) -> int | None:
         """Return the size of an entry, bytes; None if it is missing or may not be read."""
         info = self._infos.get(entry)
-        if info is None or info.flag_bits & ENCRYPTED_FLAG or _is_link(info):
+        if info is None or info.flag_bits & _ENCRYPTED_FLAG or _is_link(info):
             return None
         return info.file_size
 
@@ -268,7 +268,7 @@ def _decompressed(
 
     The beginning of a truncated tar is used; the checksum of a complete one is verified.
     """
-    packer = next((kind for magic, kind in PACKERS.items() if head.startswith(magic)), None)
+    packer = next((kind for magic, kind in _PACKERS.items() if head.startswith(magic)), None)
     if packer is None:
         return file, False
     plain = opened.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - closed by the caller

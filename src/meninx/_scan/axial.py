@@ -8,11 +8,11 @@ from meninx._scan.geometry import Float64Array, spacing_of
 from meninx._scan.scan import Scan
 
 # Voxels are as long as wide up to this ratio of their sides,
-MAX_ANISOTROPY = 1.5
+_MAX_ANISOTROPY = 1.5
 # or shorter than this along all sides, mm: the network's pixels are about as large.
-FINE_VOXEL_MM = 1.25
+_FINE_VOXEL_MM = 1.25
 # A scanned box that is shorter than this along a side is a slab, mm.
-MIN_HEAD_SIDE_MM = 100.0
+_MIN_HEAD_SIDE_MM = 100.0
 
 
 def is_3d(affine: Float64Array, shape: tuple[int, ...]) -> bool:
@@ -29,8 +29,8 @@ def is_3d(affine: Float64Array, shape: tuple[int, ...]) -> bool:
         False for thick slices and for slabs.
     """
     spacing = np.array(spacing_of(affine))
-    even = spacing.max() <= max(MAX_ANISOTROPY * spacing.min(), FINE_VOXEL_MM)
-    return bool(even and (spacing * shape).min() >= MIN_HEAD_SIDE_MM)
+    even = spacing.max() <= max(_MAX_ANISOTROPY * spacing.min(), _FINE_VOXEL_MM)
+    return bool(even and (spacing * shape).min() >= _MIN_HEAD_SIDE_MM)
 
 
 def cut_axially(scan: Scan) -> Scan:

@@ -25,32 +25,32 @@ FOREGROUND_LEVEL = 0.08
 # Robust ends of the intensity range, not determined by single vessels or dead pixels.
 LOW_PERCENTILE, HIGH_PERCENTILE = 0.5, 99.5
 # Percentiles of this many evenly spread values deviate by less than 0.001 of the range.
-ENOUGH_VALUES = 2**16
+_ENOUGH_VALUES = 2**16
 # Width of the frame of a slice in which air is searched, pixels.
 FRAME = 2
 # Air is gray between these shares of the robust intensity range. Above are inverted pictures and
 # white paper, which are not changed.
-GRAY_AIR = (FOREGROUND_LEVEL, 0.75)
+_GRAY_AIR = (FOREGROUND_LEVEL, 0.75)
 # Largest median absolute deviation of air, as a share of the range. Tissue in the frame of a
 # cropped slice varies more.
-EVEN_AIR = 0.04
+_EVEN_AIR = 0.04
 # Tolerance around the level of air: standard deviations of noise, and a share of the range, for
 # compression artifacts.
 AIR_DEVIATIONS, AIR_TOLERANCE = 4.0, 0.02
 # Ratio of standard deviation and median absolute deviation of a normal distribution.
-SIGMA_OF_MAD = 1.4826
+_SIGMA_OF_MAD = 1.4826
 # Number of slices in which air is searched.
-ENOUGH_SLICES = 16
+_ENOUGH_SLICES = 16
 # Masks have fewer distinct values, counted on at most this many voxels along each axis.
 MIN_VALUES, SAMPLED_SIDE = 16, 64
 # Step between rows and columns in the first test for blank slices.
-THINNED = 8
+_THINNED = 8
 # Slices with this share of the largest head area lie inside the head.
-FULL_SHARE = 0.25
+_FULL_SHARE = 0.25
 # Share of the frame that must be measured to estimate the level of air.
-ENOUGH_MEASURED = 0.2
+_ENOUGH_MEASURED = 0.2
 # Percentile of the head's values to which gray air is set.
-DARKEST_PERCENTILE = 0.5
+_DARKEST_PERCENTILE = 0.5
 
 
 def intensity_range(image: Float32Array) -> tuple[float, float]:
@@ -92,7 +92,7 @@ def _between(values: Float32Array, place: float) -> float:
 
 def _thinned(image: Float32Array) -> Float32Array:
     """Return evenly spread rows and columns of a large image or volume, for percentiles."""
-    step = max(1, int((image.size / ENOUGH_VALUES) ** 0.5))
+    step = max(1, int((image.size / _ENOUGH_VALUES) ** 0.5))
     return image[..., ::step, ::step] if image.ndim >= 2 else image
 
 
@@ -132,7 +132,7 @@ def without_padding(voxels: Float32Array, slice_axis: int) -> Float32Array:
     slices = np.moveaxis(voxels, slice_axis, 0)
     at_frame = np.concatenate([side.ravel() for side in _frame(slices)])
     measured = at_frame[np.isfinite(at_frame)]
-    enough = measured.size >= ENOUGH_MEASURED * at_frame.size
+    enough = measured.size >= _ENOUGH_MEASURED * at_frame.size
     level = np.median(measured) if enough else voxels[~missing].min()
     filled = np.where(missing, np.float32(level), voxels)
     unmeasured = np.moveaxis(missing, slice_axis, 0)
@@ -157,7 +157,7 @@ def with_blank_slices_counted(scan: Scan) -> Scan:
         The same scan if no slice is blank; else an incomplete one.
     """
     slices = np.moveaxis(scan.voxels, scan.view.slice_axis, 0)
-    thinned = slices[:, ::THINNED, ::THINNED]
+    thinned = slices[:, ::_THINNED, ::_THINNED]
     blank = thinned.max(axis=(1, 2)) == thinned.min(axis=(1, 2))
     blank[blank] = [np.ptp(image) == 0 for image in slices[blank]]
     # Masks are blank between two lesions.
@@ -165,7 +165,7 @@ def with_blank_slices_counted(scan: Scan) -> Scan:
         return scan
     low, high = intensity_range(slices)
     areas = np.count_nonzero(slices > low + FOREGROUND_LEVEL * (high - low), axis=(1, 2))
-    head = np.flatnonzero(areas >= FULL_SHARE * areas.max())
+    head = np.flatnonzero(areas >= _FULL_SHARE * areas.max())
     lost = int(blank[head[0] : head[-1]].sum())
     if not lost:
         return scan
@@ -193,23 +193,23 @@ def with_dark_air(scan: Scan) -> Scan:
     """
     axis = scan.view.slice_axis
     slices = np.moveaxis(scan.voxels, axis, 0)
-    sample = slices[:: max(1, len(slices) // ENOUGH_SLICES)]
+    sample = slices[:: max(1, len(slices) // _ENOUGH_SLICES)]
     low, high = intensity_range(sample)
     at_frame = np.concatenate([side.ravel() for side in _frame(sample)])
     air = float(np.median(at_frame))
     deviation = float(np.median(np.abs(at_frame - air)))
     span = high - low
-    darkest, brightest = low + GRAY_AIR[0] * span, low + GRAY_AIR[1] * span
-    if not darkest < air < brightest or deviation > EVEN_AIR * span:
+    darkest, brightest = low + _GRAY_AIR[0] * span, low + _GRAY_AIR[1] * span
+    if not darkest < air < brightest or deviation > _EVEN_AIR * span:
         return scan
     # A constant background has no noise: all other values are the head.
-    tolerance = deviation and max(AIR_DEVIATIONS * SIGMA_OF_MAD * deviation, AIR_TOLERANCE * span)
+    tolerance = deviation and max(AIR_DEVIATIONS * _SIGMA_OF_MAD * deviation, AIR_TOLERANCE * span)
     outside = reached_from_frame(np.abs(slices - np.float32(air)) <= tolerance)
     head = slices[~outside]
     if not head.size:
         return scan
     voxels = scan.voxels.copy()
-    np.moveaxis(voxels, axis, 0)[outside] = np.percentile(head, DARKEST_PERCENTILE)
+    np.moveaxis(voxels, axis, 0)[outside] = np.percentile(head, _DARKEST_PERCENTILE)
     text = (
         "air is gray, as in signed or phase-sensitive inversion recovery; it was set to the level "
         "of the darkest tissue, as in a magnitude image"

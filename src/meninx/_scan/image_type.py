@@ -8,8 +8,8 @@ from meninx._scan.header_words import word_set
 from meninx._scan.relevance import normalized
 
 # Values of VolumeBasedCalculationTechnique other than slices; MPR is a slice.
-PROJECTIONS = word_set("MAX_IP MIN_IP VOLUME_RENDER SURFACE_RENDER CURVED_MPR")
-COMPLEX_PARTS = {"PHASE": "P", "REAL": "REAL", "IMAGINARY": "REAL"}
+_PROJECTIONS = word_set("MAX_IP MIN_IP VOLUME_RENDER SURFACE_RENDER CURVED_MPR")
+_COMPLEX_PARTS = {"PHASE": "P", "REAL": "REAL", "IMAGINARY": "REAL"}
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ KINDS = (
 _BY_VALUE: Mapping[str, Kind] = {value: kind for kind in KINDS for value in kind.values}
 # Values that name a map also as a part of a value, as in "MIP_SUB" and "COLOR FA"; others, such as
 # PHASE in IN_PHASE and FLOW in FLOW_COMP, do not.
-MAP_WORDS = frozenset(
+_MAP_WORDS = frozenset(
     value
     for value, kind in _BY_VALUE.items()
     if kind.words.startswith(("a projection", "a perfusion", "a diffusion", "a difference"))
@@ -133,7 +133,7 @@ MAP_WORDS = frozenset(
     and " " not in value
     and value not in ("EXP", "TRACE", "ISOTROPIC")
 )
-A_MAP = Kind("derived", "a map of numbers, not an image", frozenset(), "the word itself")
+_A_MAP = Kind("derived", "a map of numbers, not an image", frozenset(), "the word itself")
 
 
 def kind_of_type(values: Iterable[str] | str | None) -> UnsupportedScan | None:
@@ -162,15 +162,15 @@ def _kind_of_value(text: str) -> Kind | None:
     if text in _BY_VALUE:
         return _BY_VALUE[text]
     words = text.split()
-    named = next((word for word in words if word in MAP_WORDS), None)
+    named = next((word for word in words if word in _MAP_WORDS), None)
     if named is not None:
         return _BY_VALUE[named]
-    return _BY_VALUE.get(" ".join(words[:-1]), A_MAP) if words[-1:] == ["MAP"] else None
+    return _BY_VALUE.get(" ".join(words[:-1]), _A_MAP) if words[-1:] == ["MAP"] else None
 
 
 def complex_part(component: str) -> UnsupportedScan | None:
     """Return why ComplexImageComponent excludes an image (DICOM PS3.3 C.8.13.3.1.1)."""
-    value = COMPLEX_PARTS.get(component.upper().strip())
+    value = _COMPLEX_PARTS.get(component.upper().strip())
     if value is None:
         return None
     kind = _BY_VALUE[value]
@@ -179,6 +179,6 @@ def complex_part(component: str) -> UnsupportedScan | None:
 
 def projection(technique: str) -> UnsupportedScan | None:
     """Return why VolumeBasedCalculationTechnique excludes an image (DICOM PS3.3 C.8.16.2)."""
-    if technique.upper().strip() not in PROJECTIONS:
+    if technique.upper().strip() not in _PROJECTIONS:
         return None
     return UnsupportedScan("a projection, not a slice", reason="derived")

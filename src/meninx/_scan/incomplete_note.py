@@ -87,7 +87,7 @@ def missing_by_folder(
         except InputError:
             continue  # larger than any note that was written here
         if note is not None:
-            inside = [source for source in sources if is_within(folder_of(source), folder)]
+            inside = [source for source in sources if _is_within(folder_of(source), folder)]
             found[folder] = note.still_missing(_instances_in(inside, note.study_uid, limits))
     return found
 
@@ -100,7 +100,7 @@ def missing_from(
     counts = (
         count
         for noted_folder, noted in missing.items()
-        if any(is_within(folder, noted_folder) for folder in places)
+        if any(_is_within(folder, noted_folder) for folder in places)
         for count in noted
     )
     return tuple(dict.fromkeys(counts))
@@ -111,7 +111,7 @@ def folder_of(source: Source) -> str:
     return str(PurePosixPath(source.name.replace("\\", "/")).parent)
 
 
-def is_within(folder: str, outer: str) -> bool:
+def _is_within(folder: str, outer: str) -> bool:
     """Return whether a folder is `outer` or lies below it."""
     return PurePosixPath(folder).is_relative_to(outer)
 

@@ -12,12 +12,12 @@ PICTURE_SUFFIXES = word_tuple(".png .jpg .jpeg .jfif .jp2 .j2k .tif .tiff .bmp .
 # Volumes in one file.
 VOLUME_SUFFIXES = word_tuple(".nii .nii.gz .mgh .mgz .mgh.gz .nrrd .mha .mha.gz")
 # Headers of volumes whose voxels are in another file.
-HEADER_SUFFIXES = (".hdr", ".hdr.gz", ".nhdr", ".mhd")
+_HEADER_SUFFIXES = (".hdr", ".hdr.gz", ".nhdr", ".mhd")
 DICOM_SUFFIXES = word_tuple(".dcm .dicom .ima .dcm.gz .dicom.gz .ima.gz")
 # Files with these suffixes but other content are damaged; files with other names are no scans.
-SCAN_SUFFIXES = (*PICTURE_SUFFIXES, *VOLUME_SUFFIXES, *HEADER_SUFFIXES, *DICOM_SUFFIXES)
+SCAN_SUFFIXES = (*PICTURE_SUFFIXES, *VOLUME_SUFFIXES, *_HEADER_SUFFIXES, *DICOM_SUFFIXES)
 # PNG, JPEG, GIF, JPEG 2000 as a file and as a codestream.
-PICTURE_MAGIC = (
+_PICTURE_MAGIC = (
     b"\x89PNG\r\n\x1a\n",
     b"\xff\xd8\xff",
     b"GIF87a",
@@ -27,7 +27,7 @@ PICTURE_MAGIC = (
 )
 # Formats that are not read: suffixes, first bytes (None for any), name, advice.
 _TO_NIFTI = "convert it to NIfTI"
-OTHER_FORMATS = (
+_OTHER_FORMATS = (
     ((".mnc",), None, "MINC", f"{_TO_NIFTI}: mnc2nii FILE out.nii"),
     ((".mat",), None, "a MATLAB file", f"{_TO_NIFTI}, or save its slices as PNG"),
     ((".h5", ".hdf5"), None, "HDF5", f"{_TO_NIFTI}, or save its slices as PNG"),
@@ -40,13 +40,13 @@ OTHER_FORMATS = (
     ((".fid", ".2dseq"), None, "Bruker's", f"{_TO_NIFTI}, as with Bru2Nii"),
 )
 # Limits of the first element of a dataset without preamble.
-LAST_FIRST_ELEMENT = 0x0020
-LONGEST_FIRST_VALUE = 256
-VALUE_REPRESENTATIONS = (b"UL", b"CS", b"DA", b"TM", b"UI", b"SH", b"LO", b"OB", b"AE")
+_LAST_FIRST_ELEMENT = 0x0020
+_LONGEST_FIRST_VALUE = 256
+_VALUE_REPRESENTATIONS = (b"UL", b"CS", b"DA", b"TM", b"UI", b"SH", b"LO", b"OB", b"AE")
 HEADER_BYTES = 540  # of NIfTI-2, more than the 348 of NIfTI-1
 ANALYZE_HEADER_BYTES = 348
 # Codes of MGH for the data types of voxels.
-MGH_TYPES = (0, 1, 3, 4, 10)
+_MGH_TYPES = (0, 1, 3, 4, 10)
 # Position of the magic of a tar (POSIX.1-1988); older tars are recognized by their names.
 USTAR_AT, USTAR = 257, b"ustar"
 TAR_SUFFIXES = word_tuple(".tar .tar.gz .tgz .tar.bz2 .tbz2 .tbz .tar.xz .txz")
@@ -56,7 +56,7 @@ ANNEX_OBJECTS = ".git/annex/objects/"
 ANNEX_POINTER, LFS_POINTER = b"/annex/objects/", b"version https://git-lfs.github.com/spec/v1"
 # Keys of text headers that name the data file: MetaImage, then NRRD.
 _DATA_FILE = re.compile(rb"^(?:ElementDataFile\s*=|data ?file\s*:)[ \t]*([^\r\n]*)", re.MULTILINE)
-METAIMAGE = re.compile(rb"\s*(?:ObjectType|NDims)\s*=")
+_METAIMAGE = re.compile(rb"\s*(?:ObjectType|NDims)\s*=")
 
 
 def kind_of(head: bytes, name: str, *, strict: bool = False) -> Reader | None:
@@ -132,7 +132,7 @@ def _volume_kind(head: bytes, name: str, *, strict: bool) -> Reader | None:
         return "nifti"
     if head.startswith(b"NRRD0"):
         return "nrrd"
-    if METAIMAGE.match(head):
+    if _METAIMAGE.match(head):
         return "metaimage"
     named = strict or name.endswith(SCAN_SUFFIXES)
     if named and is_pair_header(head):
@@ -148,7 +148,7 @@ def is_pair_header(head: bytes) -> bool:
 
 def _is_mgh(head: bytes) -> bool:
     version, *sides, kind = (int.from_bytes(head[at : at + 4], "big") for at in range(0, 24, 4))
-    return version == 1 and all(0 < side < 2**15 for side in sides) and kind in MGH_TYPES
+    return version == 1 and all(0 < side < 2**15 for side in sides) and kind in _MGH_TYPES
 
 
 def data_file_of(head: bytes, name: str) -> str | None:
@@ -191,7 +191,7 @@ def with_data_file(header: bytes, name: str) -> bytes:
 
 
 def _is_text_header(head: bytes) -> bool:
-    return head.startswith(b"NRRD0") or METAIMAGE.match(head) is not None
+    return head.startswith(b"NRRD0") or _METAIMAGE.match(head) is not None
 
 
 def _header_text(head: bytes) -> bytes:
@@ -217,7 +217,7 @@ def is_tar(head: bytes, name: str = "") -> bool:
 
 def _other_format(head: bytes, name: str) -> str | None:
     """Return advice for a file of a format that is not read; None for any other."""
-    for suffixes, magic, what, how in OTHER_FORMATS:
+    for suffixes, magic, what, how in _OTHER_FORMATS:
         if name.endswith(suffixes) and (magic is None or head.startswith(magic)):
             return f"{what}, which is not read; {how}"
     return None
@@ -236,7 +236,7 @@ def _may_be_dicom(name: str) -> bool:
 
 def _is_picture(head: bytes) -> bool:
     return (
-        head.startswith(PICTURE_MAGIC)
+        head.startswith(_PICTURE_MAGIC)
         or (head.startswith(b"BM") and head[6:10] == bytes(4))
         or head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
         or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
@@ -258,10 +258,10 @@ def _begins_with_element(head: bytes) -> bool:
         return False
     for order in ("little", "big"):
         group, element = (int.from_bytes(head[at : at + 2], order) for at in (0, 2))
-        if group not in (0x0002, 0x0008) or element > LAST_FIRST_ELEMENT:
+        if group not in (0x0002, 0x0008) or element > _LAST_FIRST_ELEMENT:
             continue
         length = int.from_bytes(head[4:8], order)
-        if head[4:6] in VALUE_REPRESENTATIONS or length <= LONGEST_FIRST_VALUE:
+        if head[4:6] in _VALUE_REPRESENTATIONS or length <= _LONGEST_FIRST_VALUE:
             return True
     return False
 

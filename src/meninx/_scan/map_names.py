@@ -12,13 +12,13 @@ from meninx._scan.warning import ScanWarning
 
 # BIDS suffixes of maps and masks, besides those that end in "map" (BIDS 1.10, appendix on
 # quantitative MRI, and derivatives).
-BIDS_SUFFIXES = word_set(
+_BIDS_SUFFIXES = word_set(
     "dseg probseg mask defacemask roi seg phase phase1 phase2 phasediff fieldmap mtsat mtr "
     "cbf att xfm"
 )
 # BIDS entities whose value may name a map, and values of `part` other than magnitude.
-BIDS_VALUES = ("desc", "param", "stat", "label")
-BIDS_PARTS = frozenset(["phase", "real", "imag"])
+_BIDS_VALUES = ("desc", "param", "stat", "label")
+_BIDS_PARTS = frozenset(["phase", "real", "imag"])
 # Whole words that name a map or a mask; a number may follow, as in "zstat1".
 WORDS = word_set(
     "adc eadc dadc tracew colfa rcbv rcbf cbv cbf mtt rmtt ttp tmax ktrans phase qsm dseg probseg "
@@ -30,10 +30,10 @@ WORDS = word_set(
 # Two letters may be initials or a flip angle: they count only at the end of a name, or with a word
 # of diffusion.
 LETTERS = word_set("fa md ad rd mk ak rk")
-LETTERS_AT_END = frozenset(["fa", "md"])
+_LETTERS_AT_END = frozenset(["fa", "md"])
 DIFFUSION = word_set("dti dki dwi dtifit diffusion noddi tensor eddy")
 # Words before "phase" in names of images, such as Dixon's "in phase".
-PHASES_OF_IMAGES = word_set(
+_PHASES_OF_IMAGES = word_set(
     "in out opp opposed of anti arterial venous early late delayed multi contrast no"
 )
 _BIDS_NAME = re.compile(r"sub-[a-zA-Z0-9]+(_[a-zA-Z0-9]+-[a-zA-Z0-9+]+)*_([a-zA-Z0-9]+)")
@@ -67,11 +67,11 @@ def map_by_bids_name(name: str) -> UnsupportedScan | None:
 
 def _is_bids_map(suffix: str, entities: Mapping[str, str]) -> bool:
     """Return whether the suffix, in lower case, or an entity of a BIDS name is that of a map."""
-    if suffix in BIDS_SUFFIXES or suffix.endswith("map"):
+    if suffix in _BIDS_SUFFIXES or suffix.endswith("map"):
         return True
-    if entities.get("part", "").lower() in BIDS_PARTS:
+    if entities.get("part", "").lower() in _BIDS_PARTS:
         return True
-    values = [entities[key].lower() for key in BIDS_VALUES if key in entities]
+    values = [entities[key].lower() for key in _BIDS_VALUES if key in entities]
     return any(value in WORDS | LETTERS for value in values)
 
 
@@ -100,7 +100,7 @@ def _map_word(words: Sequence[str]) -> str | None:
     diffusion = not DIFFUSION.isdisjoint(words)
     for place, (word, letters) in enumerate(zip(words, plain, strict=True)):
         before = plain[place - 1] if place else ""
-        if letters == "phase" and before in PHASES_OF_IMAGES:
+        if letters == "phase" and before in _PHASES_OF_IMAGES:
             continue
         is_last = place == len(words) - 1
         is_index = _is_diffusion_index(word, diffusion=diffusion, is_last=is_last)
@@ -111,7 +111,7 @@ def _map_word(words: Sequence[str]) -> str | None:
 
 def _is_diffusion_index(word: str, *, diffusion: bool, is_last: bool) -> bool:
     """Return whether two letters, such as FA, name an index of diffusion at this place."""
-    return (diffusion and word in LETTERS) or (is_last and word in LETTERS_AT_END)
+    return (diffusion and word in LETTERS) or (is_last and word in _LETTERS_AT_END)
 
 
 def _stem(name: str) -> str:

@@ -35,26 +35,26 @@ logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)
 
 MGH_HEADER_BYTES, GOOD_RAS_AT = 284, 28
 # After the voxels, FreeSurfer writes TR, flip angle, TE and tags such as commands.
-MGH_FOOTER_BYTES = MIB
+_MGH_FOOTER_BYTES = MIB
 # Position of `orient` in an Analyze header, and the axes of each value in LPS, as ITK reads them; 0
 # is also the value of an unset field.
-ORIENT_AT = 252
-ANALYZE_AXES = {
+_ORIENT_AT = 252
+_ANALYZE_AXES = {
     0: ((1, 0, 0), (0, -1, 0), (0, 0, 1)),  # axial
     1: ((1, 0, 0), (0, 0, 1), (0, -1, 0)),  # coronal
     2: ((0, -1, 0), (0, 0, 1), (1, 0, 0)),  # sagittal
 }
-ANALYZE_ORIENTATION = (
+_ANALYZE_ORIENTATION = (
     "an Analyze header does not define the orientation of its volume; it was read as stored from "
     "the patient's right to left, back to front, bottom to top. To be sure of the sides, convert "
     "it to NIfTI with the program that wrote it"
 )
-MGH_ORIENTATION = (
+_MGH_ORIENTATION = (
     "the file does not define the orientation of its volume; it was read as coronal, as FreeSurfer "
     "does"
 )
 # Intents of images: none, dimensionless and time series (NIfTI-1, nifti1.h).
-IMAGE_INTENTS = frozenset((0, 1011, 2001))
+_IMAGE_INTENTS = frozenset((0, 1011, 2001))
 
 
 def read_nifti(
@@ -121,8 +121,8 @@ def read_pair(
         image, voxels = _parse(kind, {"header": head, "image": data})
         warnings: tuple[ScanWarning, ...] = ()
         if is_analyze:
-            affine = _analyze_affine(header, head[ORIENT_AT], shape, spacing_mm)
-            warnings = (ScanWarning("orientation_doubtful", ANALYZE_ORIENTATION),)
+            affine = _analyze_affine(header, head[_ORIENT_AT], shape, spacing_mm)
+            warnings = (ScanWarning("orientation_doubtful", _ANALYZE_ORIENTATION),)
         else:
             affine = _affine(image, spacing_mm)
         return volume_scan(
@@ -152,13 +152,13 @@ def read_mgh(
         check_size(len(head), MGH_HEADER_BYTES, 0)
         header = MGHImage.header_class(head, check=False)
         shape, expected = _promised(header, MGH_HEADER_BYTES, limits)
-        data = promised_bytes(source, expected, MGH_FOOTER_BYTES, limits)
+        data = promised_bytes(source, expected, _MGH_FOOTER_BYTES, limits)
         image, voxels = _parse(MGHImage, {"image": data})
         affine = RAS_TO_LPS @ np.asarray(image.affine, dtype=np.float64)
         warnings: tuple[ScanWarning, ...] = ()
         # nibabel sets the flag if it is missing.
         if head[GOOD_RAS_AT : GOOD_RAS_AT + 2] != b"\0\1":
-            warnings = (ScanWarning("orientation_doubtful", MGH_ORIENTATION),)
+            warnings = (ScanWarning("orientation_doubtful", _MGH_ORIENTATION),)
         return volume_scan(source, voxels.reshape(shape), affine, warnings, spacing_mm=spacing_mm)
 
 
@@ -179,7 +179,7 @@ def _not_an_image(header: nibabel.Nifti1Header) -> UnsupportedScan | None:
     """
     code = int(header["intent_code"])
     intents = nibabel.nifti1.intent_codes
-    if code in IMAGE_INTENTS or code not in intents.code:
+    if code in _IMAGE_INTENTS or code not in intents.code:
         return None
     exclusion = UnsupportedScan(
         f"its intent_code {code} says {intents.label[code].strip()!r}: numbers computed from "
@@ -238,7 +238,7 @@ def _analyze_affine(
     if not (spacing > 0).all():
         raise _no_spacing(spacing)
     affine = np.eye(4)
-    affine[:3, :3] = np.array(ANALYZE_AXES.get(orient, ANALYZE_AXES[0])).T * spacing
+    affine[:3, :3] = np.array(_ANALYZE_AXES.get(orient, _ANALYZE_AXES[0])).T * spacing
     affine[:3, 3] = -affine[:3, :3] @ ((np.array(shape) - 1) / 2)
     return affine
 

@@ -29,7 +29,7 @@ from meninx._scan.warning import ScanWarning
 # Headers have some hundred bytes; the gradients of DWI take some ten thousand.
 LONGEST_HEADER = MIB
 # Signs by which a space's axes become LPS (nrrd format definition, section 5.2).
-SPACES = {
+_SPACES = {
     "left-posterior-superior": (1, 1, 1),
     "lps": (1, 1, 1),
     "right-anterior-superior": (-1, -1, 1),
@@ -39,9 +39,9 @@ SPACES = {
 }
 GZIP, BZIP2 = ("gzip", "gz"), ("bzip2", "bz2")
 # Kinds of axes that count positions; others, such as "RGB-color" and "vector", count values.
-POSITION_KINDS = ("domain", "space", "none", "???")
+_POSITION_KINDS = ("domain", "space", "none", "???")
 # Kinds of axes that count the values of one position; also used for diffusion images.
-VALUE_KINDS = ("vector", "matrix", "normal", "gradient", "quaternion", "complex")
+_VALUE_KINDS = ("vector", "matrix", "normal", "gradient", "quaternion", "complex")
 
 
 def read_nrrd(
@@ -111,9 +111,9 @@ def _volume_axes(header: Mapping[str, Any]) -> tuple[tuple[int, int, int], list[
     axes = [
         axis
         for axis, (side, kind) in enumerate(zip(sizes, kinds, strict=True))
-        if side > 1 or kind in POSITION_KINDS
+        if side > 1 or kind in _POSITION_KINDS
     ]
-    counted = [kinds[axis] for axis in axes if kinds[axis] not in POSITION_KINDS]
+    counted = [kinds[axis] for axis in axes if kinds[axis] not in _POSITION_KINDS]
     _check_one_value_per_position(counted, str(header.get("modality", "")))
     if counted or len(axes) > 3:
         raise UnsupportedScan(
@@ -139,7 +139,7 @@ def _check_one_value_per_position(counted: list[str], modality: str) -> None:
     """Raise if axes of these kinds, which count values, hold colors, vectors or matrices."""
     if any("color" in kind for kind in counted):
         raise UnsupportedScan("colored voxels; expected gray MR", reason="color")
-    if "DWMRI" not in modality and any(word in kind for kind in counted for word in VALUE_KINDS):
+    if "DWMRI" not in modality and any(word in kind for kind in counted for word in _VALUE_KINDS):
         raise UnsupportedScan(
             f"an axis of kind {counted[0]!r}: vectors or matrices computed from images, not an "
             "image; choose the scan itself",
@@ -182,7 +182,7 @@ def _affine(
     header: Mapping[str, Any], axes: list[int], spacing_mm: Spacing | None
 ) -> tuple[Float64Array, tuple[ScanWarning, ...]]:
     """Return the affine in LPS, and a warning if the orientation is not defined."""
-    signs = SPACES.get(str(header.get("space", "")).lower())
+    signs = _SPACES.get(str(header.get("space", "")).lower())
     directions = header.get("space directions")
     if signs is not None and directions is not None:
         affine = _affine_in_space(

@@ -20,17 +20,17 @@ from meninx._scan.warning import ScanWarning
 # of five, 99.7 % lie outside (docs/reading.md).
 MIN_SHIFT, MAX_SHIFT = 0.28, 1.3
 # Ratio of gap and shift of direct neighbors: the inverse of the median over these stacks.
-GAP_BESIDE_SHIFT = 1.3
+_GAP_BESIDE_SHIFT = 1.3
 # Plausible extents of a head, mm. With an identity affine, they are the only information about the
 # size of a pixel.
 MIN_HEAD_MM, MAX_HEAD_MM = 100.0, 300.0
 # Assumed gap of a bare array with too few slices to measure, mm: that of clinical scans.
-USUAL_GAP_MM = 5.0
+_USUAL_GAP_MM = 5.0
 # Smallest estimated gap, mm: nearly equal slices give no estimate.
-SMALLEST_GAP_MM = 0.3
+_SMALLEST_GAP_MM = 0.3
 # Assumed longer side of a head if the size of a pixel is lost, mm: between that of a whole head and
 # that of a brain without skull.
-USUAL_HEAD_MM = 180.0
+_USUAL_HEAD_MM = 180.0
 # Voxel size of an affine that was never set, mm.
 UNSET_MM, UNSET_TOLERANCE = 1.0, 1e-3
 # Number of compared pairs of slices, and their smallest share of the largest head area.
@@ -40,14 +40,14 @@ COMPARED_MM = 4.0
 # Smallest slices and stacks that are measured.
 MIN_SIDE, MIN_SLICES = 48, 3
 # Slices with less than this share of the largest head area lie outside the head.
-BEYOND_HEAD = 0.1
+_BEYOND_HEAD = 0.1
 # Slices are averaged to about this many pixels per side, to reduce noise.
-MEASURED_SIDE = 128
+_MEASURED_SIDE = 128
 # Shifts to try, averaged pixels; the largest is a share of the side.
-SHIFTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
-LARGEST_SHIFT = 1 / 3
+_SHIFTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
+_LARGEST_SHIFT = 1 / 3
 # Smallest significant shift, averaged pixels: noise changes a slice as much as a shift by one.
-NOISE_SHIFT = 1.25
+_NOISE_SHIFT = 1.25
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Measurements:
     def contradict(self, gap: float) -> bool:
         """Return whether a distance between slices is implausible, mm."""
         distance = self.lag * gap
-        too_small = self.shift > MAX_SHIFT * distance and self.shift > NOISE_SHIFT * self.pixel
+        too_small = self.shift > MAX_SHIFT * distance and self.shift > _NOISE_SHIFT * self.pixel
         return too_small or self.shift < MIN_SHIFT * distance
 
     def contradict_stack(self, gap: float, *, unset: bool) -> bool:
@@ -167,7 +167,7 @@ def _estimated(
         scaled = replace(measured, shift=measured.shift * scale)
         gap_implausible = scaled.contradict_stack(gap, unset=unset)
     if gap_implausible and (estimate := estimated_gap_mm(scan.voxels, axis, claimed)):
-        spacing[axis] = max(estimate * scale, SMALLEST_GAP_MM)
+        spacing[axis] = max(estimate * scale, _SMALLEST_GAP_MM)
     return spacing[0], spacing[1], spacing[2]
 
 
@@ -176,14 +176,14 @@ def _assumed(scan: Scan, axis: int, claimed: Spacing) -> Spacing:
     spacing = list(claimed)
     is_large = min(np.delete(scan.voxels.shape, axis)) >= MIN_SIDE
     if is_large and claimed[axis] * len(scan) < MIN_HEAD_MM:
-        spacing[axis] = USUAL_GAP_MM
+        spacing[axis] = _USUAL_GAP_MM
     return spacing[0], spacing[1], spacing[2]
 
 
 def _pixel_scale(measured: Measurements, *, unset: bool) -> float:
     """Return the factor of the pixel size: 1 if it was set and gives the head a plausible width."""
     is_lost = unset or not measured.fit_head
-    return USUAL_HEAD_MM / measured.width if measured.width and is_lost else 1.0
+    return _USUAL_HEAD_MM / measured.width if measured.width and is_lost else 1.0
 
 
 def estimated_gap_mm(voxels: Float32Array, axis: int, spacing_mm: Spacing) -> float | None:
@@ -198,7 +198,7 @@ def estimated_gap_mm(voxels: Float32Array, axis: int, spacing_mm: Spacing) -> fl
         Distance, mm; None if there are too few slices or pixels.
     """
     measured = measured_along(voxels, axis, spacing_mm)
-    return None if measured is None else GAP_BESIDE_SHIFT * measured.shift
+    return None if measured is None else _GAP_BESIDE_SHIFT * measured.shift
 
 
 def is_unset(affine: Float64Array) -> bool:
@@ -230,7 +230,7 @@ def measured_along(
     slices = np.moveaxis(voxels, axis, 0)
     if len(slices) < MIN_SLICES + lag or min(slices.shape[1:]) < MIN_SIDE:
         return None
-    step = max(1, round(max(slices.shape[1:]) / MEASURED_SIDE))
+    step = max(1, round(max(slices.shape[1:]) / _MEASURED_SIDE))
     low, high = intensity_range(slices[:: max(1, len(slices) // PAIRS)])
     if not high > low:
         return None
@@ -249,7 +249,7 @@ def measured_along(
     shifts = [
         _equal_shift(np.moveaxis(own, side + 1, 1), difference) * pixels[side] for side in (0, 1)
     ]
-    shown = np.flatnonzero(areas > BEYOND_HEAD * areas.max())
+    shown = np.flatnonzero(areas > _BEYOND_HEAD * areas.max())
     depth = (shown[-1] - shown[0] + 1) * spacing_mm[axis]
     return Measurements(
         float(np.mean(shifts)), max(pixels), _longer_side(own, pixels), float(depth)
@@ -273,8 +273,8 @@ def _difference(first: Float32Array, second: Float32Array) -> float:
 def _equal_shift(slices: Float32Array, difference: float) -> float:
     """Return the shift along the second axis that changes slices by this difference."""
     last, reached = 0, 0.0
-    for shift in SHIFTS:
-        if shift > LARGEST_SHIFT * slices.shape[1]:
+    for shift in _SHIFTS:
+        if shift > _LARGEST_SHIFT * slices.shape[1]:
             break
         # At large shifts, structures overlap similar ones: keep the curve monotone.
         found = max(reached, _difference(slices[:, shift:], slices[:, :-shift]))

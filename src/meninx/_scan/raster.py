@@ -22,7 +22,7 @@ PHOTOMETRIC, WHITE_IS_ZERO, WHITE_16 = 262, 0, 65535
 # Text chunk that marks heat maps drawn by meninx, which would pass for a brain.
 HEATMAP_KEY = "meninx heat map"
 # JPEG's chroma subsampling leaves a few levels of color even in gray pictures.
-COLOR_LEVELS = 32
+_COLOR_LEVELS = 32
 
 
 def read_picture(source: Source, limits: Limits = DEFAULT_LIMITS) -> Scan:
@@ -127,7 +127,7 @@ def _gray_of_color(picture: Image.Image) -> tuple[NDArray[np.float32], float]:
     """Return the gray values of an RGB picture, and the share of colored among lit pixels."""
     rgb = np.asarray(picture)
     brightest, darkest = rgb.max(axis=2), rgb.min(axis=2)
-    lit = brightest > COLOR_LEVELS
-    colored = lit & (brightest - darkest > COLOR_LEVELS)
+    lit = brightest > _COLOR_LEVELS
+    colored = lit & (brightest - darkest > _COLOR_LEVELS)
     share = float(colored.sum() / max(int(lit.sum()), 1))
     return np.asarray(picture.convert("L"), dtype=np.float32), share

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 SourcesOf = Callable[[Limits, OnError, ExitStack], tuple[list[Source], bool]]
 # First bytes of a DICOM file in which SeriesInstanceUID is searched.
-UID_BYTES = 65536
+_UID_BYTES = 65536
 
 
 def read_scans(
@@ -224,7 +224,7 @@ class _SeriesFiles:
             report(error)
             series_uid = ""
             with suppress(InputError):
-                series_uid = series_uid_of(source.head(UID_BYTES, self._limits))
+                series_uid = series_uid_of(source.head(_UID_BYTES, self._limits))
             self.lost[-1] = LostFile(source.name, series_uid, is_dicom=True)
             return False
         self._frames += frames

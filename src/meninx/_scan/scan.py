@@ -17,7 +17,7 @@ from meninx._scan.warning import ScanWarning
 Sequence = Literal["T1", "T1c", "T2", "FLAIR", "unknown"]
 Voxels = NDArray[np.float32]
 # Differences of larger 32-bit floats overflow. Scanners store 16 bits, far below this.
-LARGEST_VALUE = 1e30
+_LARGEST_VALUE = 1e30
 
 
 class Headers(tuple[Any, ...]):
@@ -115,7 +115,7 @@ class Scan:
                 "again",
                 reason="not_finite",
             )
-        if max(abs(low), abs(high)) > LARGEST_VALUE:
+        if max(abs(low), abs(high)) > _LARGEST_VALUE:
             raise UnreadableFile(
                 f"voxels from {low:.2g} to {high:.2g}: no scanner's values, most likely bytes in "
                 "the wrong order; export the scan again",

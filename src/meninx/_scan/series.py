@@ -27,9 +27,9 @@ from meninx._scan.slice_stack import POSITION_TOLERANCE_MM, StackSpacing, slice_
 # of two echoes or inversions by milliseconds.
 TIME_JITTER_MS, TIME_JITTER = 0.1, 0.001
 # Pixel spacings are decimal strings, rounded for each slice; relative difference.
-PIXEL_SPACING_JITTER = 0.001
+_PIXEL_SPACING_JITTER = 0.001
 # In an even stack no gap is 1.5 times the others: a slice would be missing there.
-MAX_GAP_RATIO = 1.5
+_MAX_GAP_RATIO = 1.5
 
 
 @dataclass(frozen=True)
@@ -318,7 +318,7 @@ def _are_one_stack(groups: list[list[Frame]]) -> bool:
     if not all(frame.is_placed and frame.pixel_spacing for frame in frames):
         return False
     sides = np.array([frame.pixel_spacing for frame in frames])
-    if np.ptp(sides, axis=0).max() > PIXEL_SPACING_JITTER * sides.max():
+    if np.ptp(sides, axis=0).max() > _PIXEL_SPACING_JITTER * sides.max():
         return False
     # Two echo or inversion times are two contrasts, wherever their slices lie.
     if any(len(set(levels.values())) > 1 for levels in _time_levels(frames)):
@@ -335,7 +335,7 @@ def _interleave_evenly(groups: list[list[Frame]]) -> bool:
     order = np.argsort(heights, kind="stable")
     gaps = np.diff(heights[order])
     changes = int((np.diff(owners[order]) != 0).sum())
-    even = gaps.min() > POSITION_TOLERANCE_MM and gaps.max() < MAX_GAP_RATIO * np.median(gaps)
+    even = gaps.min() > POSITION_TOLERANCE_MM and gaps.max() < _MAX_GAP_RATIO * np.median(gaps)
     # Groups one above the other are slabs, each with its own contrast.
     return bool(even and changes >= len(groups))
 

@@ -13,16 +13,16 @@ from meninx._scan.warning import ScanWarning
 # nearer than this share a position.
 POSITION_TOLERANCE_MM = 0.02
 # Gaps that differ by more than this share of the spacing are unequal.
-GAP_TOLERANCE = 0.01
+_GAP_TOLERANCE = 0.01
 # Some exports round each coordinate to a tenth of a millimeter; the difference of two positions is
 # off by less than this. dcm2niix converts such series without a warning.
-ROUNDED_MM = 0.2
+_ROUNDED_MM = 0.2
 # Slices are missing in gaps of at least this multiple of the spacing; below its inverse the slices
 # belong to two series.
-MISSING_FROM = 1.5
+_MISSING_FROM = 1.5
 # A stack is scored if its missing slices are isolated and at most this share of all. dcm2niix
 # converts such stacks with a warning.
-MAX_MISSING_SHARE = 0.1
+_MAX_MISSING_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def stack_spacing(positions: ArrayLike, orientation: ArrayLike) -> StackSpacing:
     spacing = float(np.median(gaps))
     _check_distinct(gaps, len(points))
     _check_sideways(points, normal, spacing)
-    if np.ptp(gaps) <= max(2 * POSITION_TOLERANCE_MM, GAP_TOLERANCE * spacing):
+    if np.ptp(gaps) <= max(2 * POSITION_TOLERANCE_MM, _GAP_TOLERANCE * spacing):
         return StackSpacing(spacing)
     warnings = [*_missing_slices(gaps, spacing)]
     if not warnings:
@@ -102,11 +102,11 @@ def _check_distinct(gaps: Float64Array, count: int) -> None:
 def _check_sideways(points: Float64Array, normal: Float64Array, spacing: float) -> None:
     steps = np.diff(points, axis=0)
     sideways = np.linalg.norm(steps - np.outer(steps @ normal, normal), axis=1)
-    shifted = np.flatnonzero(sideways > max(ROUNDED_MM, SHEAR_TOLERANCE * spacing))
+    shifted = np.flatnonzero(sideways > max(_ROUNDED_MM, SHEAR_TOLERANCE * spacing))
     # Rounding errors cancel out along the stack; shear accumulates in one direction.
     drift = points[-1] - points[0]
     drift = float(np.linalg.norm(drift - (drift @ normal) * normal))
-    leaning = drift > max(ROUNDED_MM, SHEAR_TOLERANCE * float(np.abs(np.sum(steps @ normal))))
+    leaning = drift > max(_ROUNDED_MM, SHEAR_TOLERANCE * float(np.abs(np.sum(steps @ normal))))
     if shifted.size or leaning:
         place = int(shifted[0]) if shifted.size else 0
         raise GeometryError(
@@ -119,18 +119,18 @@ def _check_sideways(points: Float64Array, normal: Float64Array, spacing: float) 
 def _missing_slices(gaps: Float64Array, spacing: float) -> list[ScanWarning]:
     """Return a warning if slices are missing; raise if too many are, or gaps are irregular."""
     ratios = gaps / spacing
-    if (ratios < 1 / MISSING_FROM).any():
+    if (ratios < 1 / _MISSING_FROM).any():
         place = int(np.argmin(ratios))
         raise GeometryError(
             f"unequal spacing: the gap after slice {place + 1} is {gaps[place]:.2f} mm, expected "
             f"{spacing:.2f} mm as between the others; export one series of one spacing"
         )
-    missing = np.where(ratios >= MISSING_FROM, np.rint(ratios) - 1, 0).astype(int)
+    missing = np.where(ratios >= _MISSING_FROM, np.rint(ratios) - 1, 0).astype(int)
     if not missing.any():
         return []
     place, count = int(np.argmax(missing)), int(missing.sum())
     share = count / (len(gaps) + 1 + count)
-    if missing.max() > 1 or share > MAX_MISSING_SHARE:
+    if missing.max() > 1 or share > _MAX_MISSING_SHARE:
         worst = int(missing[place])
         noun = "slice" if worst == 1 else "slices"
         more = f", {count} in all" if count > worst else ""

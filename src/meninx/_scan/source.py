@@ -21,10 +21,10 @@ from meninx._system_errors import is_disk_full
 # Decoders' messages can run to a page of advice to programmers.
 LONGEST_DETAIL = 120
 # Memory addresses in messages differ from run to run.
-ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 GZIP_MAGIC = b"\x1f\x8b"
 # CRC-32 and size (RFC 1952).
-GZIP_TRAILER_BYTES = 8
+_GZIP_TRAILER_BYTES = 8
 # Number of stored bytes from which the kind of a file is found.
 SNIFFED_BYTES = 1024
 CHUNK = 16 * MIB
@@ -201,7 +201,7 @@ def unpacked_head(head: bytes, max_bytes: int = SNIFFED_BYTES) -> bytes:
     if not head.startswith(GZIP_MAGIC):
         return head
     # The kind of a small file is found even if its checksum is wrong; reading it reports that.
-    for beginning in (head, head[:-GZIP_TRAILER_BYTES]):
+    for beginning in (head, head[:-_GZIP_TRAILER_BYTES]):
         with suppress(zlib.error):
             return zlib.decompressobj(16 + zlib.MAX_WBITS).decompress(beginning, max_bytes) or head
     return head
@@ -292,7 +292,7 @@ def reading(place: str, what: str) -> Iterator[None]:
                 place=place,
                 reason="disk_full",
             ) from error
-        detail = ADDRESS.sub("", textwrap.shorten(str(error), LONGEST_DETAIL, placeholder=" ..."))
+        detail = _ADDRESS.sub("", textwrap.shorten(str(error), LONGEST_DETAIL, placeholder=" ..."))
         raise UnreadableFile(
             f"{what} can't be read ({type(error).__name__}: {detail}); the file is damaged, "
             "incomplete or not what its name says",

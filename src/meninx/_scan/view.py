@@ -17,10 +17,10 @@ _DIRECTIONS = {
     "sagittal": ((0, 1, 0), (0, 0, -1)),
 }
 # Slices follow each other along an axis that is this much coarser than k.
-COARSE_AXIS = 1.5
+_COARSE_AXIS = 1.5
 # A whole head has similar extents along all axes: an extent below this share of both others is that
 # of a slab, whose slices follow each other along this axis.
-THIN_SLAB = 0.25
+_THIN_SLAB = 0.25
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class View:
 PICTURE_VIEW = View(2, 1, 0, flip_rows=False, flip_columns=False, plane=None)
 
 
-def plane_along(affine: Float64Array, axis: int) -> Plane:
+def _plane_along(affine: Float64Array, axis: int) -> Plane:
     """Return the anatomic plane of slices that follow each other along a voxel axis."""
     return _PLANES[int(np.argmax(np.abs(affine[:3, axis])))]
 
@@ -123,12 +123,12 @@ def view_of(
     spacing = spacing_of(affine)
     if slice_axis is None:
         coarsest = int(np.argmax(spacing))
-        slice_axis = coarsest if spacing[coarsest] > COARSE_AXIS * spacing[2] else 2
+        slice_axis = coarsest if spacing[coarsest] > _COARSE_AXIS * spacing[2] else 2
         extent = np.array(spacing) * (shape or (1, 1, 1))
         thinnest = int(np.argmin(extent))
-        if extent[thinnest] < THIN_SLAB * np.delete(extent, thinnest).min():
+        if extent[thinnest] < _THIN_SLAB * np.delete(extent, thinnest).min():
             slice_axis = thinnest
-    plane = plane_along(affine, slice_axis)
+    plane = _plane_along(affine, slice_axis)
     right, down = (np.array(direction) for direction in _DIRECTIONS[plane])
     first, second = (axis for axis in range(3) if axis != slice_axis)
     axes = affine[:3, :3] / spacing

@@ -27,7 +27,7 @@ from meninx._scan.source import Source
 from meninx._scan.view import view_of
 from meninx._scan.warning import ScanWarning
 
-UNSET_DIRECTIONS = (
+_UNSET_DIRECTIONS = (
     "the file's axes are those of a bare array, without orientation: it may be upside down, and "
     "its sides exchanged"
 )
@@ -266,7 +266,7 @@ def _with_given_spacing(scan: Scan, spacing_mm: Spacing) -> Scan:
 def _spacing_warnings(affine: Float64Array, given: Spacing) -> Iterator[ScanWarning]:
     """Yield the warnings on the use of a voxel size that replaces that of the file."""
     if is_unset(affine):
-        yield ScanWarning("orientation_doubtful", UNSET_DIRECTIONS)
+        yield ScanWarning("orientation_doubtful", _UNSET_DIRECTIONS)
     sizes = (given, spacing_of(affine))
     used, replaced = (" x ".join(f"{side:.4g}" for side in sides) for sides in sizes)
     yield ScanWarning(

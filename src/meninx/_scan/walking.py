@@ -13,7 +13,7 @@ from meninx._errors import InputError, UnreadableFile
 from meninx._scan.kinds import ANNEX_OBJECTS, check_content
 
 # Largest pointer of git-annex or Git LFS, bytes (git-lfs/docs/spec.md: under 1024).
-LONGEST_POINTER = 1024
+_LONGEST_POINTER = 1024
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def pointer_fault(path: Path, size: int) -> InputError | None:
     Returns:
         An error with the command that fetches the content.
     """
-    if size > LONGEST_POINTER:
+    if size > _LONGEST_POINTER:
         return None
     try:
         check_content(path.read_bytes(), str(path))

@@ -24,8 +24,8 @@ from meninx._synthesis.shapes import (
 # A tissue and the signed distance to it; later layers cover earlier ones.
 Layer = tuple[str, Float32Array]
 
-CORTEX_MM = 3.2
-SULCUS_DEPTH_MM = 16.0
+_CORTEX_MM = 3.2
+_SULCUS_DEPTH_MM = 16.0
 SELLA = (0.0, -22.0, -36.0)
 
 
@@ -235,13 +235,13 @@ class Head:
         side = p.copy()
         side[0] = np.abs(p[0])
         sylvian = capsule(side, (34, -22, -8), (62, 20, 6), 2.0) + 2.0
-        deep = SULCUS_DEPTH_MM + 5.0 * self._texture(p)
+        deep = _SULCUS_DEPTH_MM + 5.0 * self._texture(p)
         # Distance of each point from fluid: at the surface, in a fold or in a fissure.
         fluid = np.minimum(depth, np.maximum(fold, (depth - deep) * 0.6))
         fluid = np.minimum(np.minimum(fluid, fissure), np.maximum(sylvian, 0))
         width = 0.7 + self.proportions.atrophy
         yield "gray", np.maximum(brain, width - fluid)
-        yield "white", np.maximum(brain, width + CORTEX_MM - fluid)
+        yield "white", np.maximum(brain, width + _CORTEX_MM - fluid)
         nuclei = union(
             ellipsoid(side, (11, 8, 6), (9, 15, 10)),  # thalamus
             ellipsoid(side, (25, -10, 2), (7, 20, 11)),  # putamen and pallidum

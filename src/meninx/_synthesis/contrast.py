@@ -51,7 +51,7 @@ TISSUES: Mapping[str, Tissue] = {
 }
 # Longitudinal relaxivity of gadolinium chelates at 1.5 T and 37 degrees, l/(mmol s)
 # (Rohrer et al. 2005, Invest Radiol 40:715: 4.1 to 4.7 for most).
-RELAXIVITY = 4.3
+_RELAXIVITY = 4.3
 
 
 @dataclass(frozen=True)
@@ -79,12 +79,14 @@ def null_time(t1: float, repetition: float) -> float:
     return t1 * (math.log(2) - math.log1p(math.exp(-repetition / t1)))
 
 
-FLAIR_REPETITION = 9000.0
+_FLAIR_REPETITION = 9000.0
 TIMINGS: Mapping[Sequence, Timing] = {
     "T1": Timing(520.0, 12.0),
     "T1c": Timing(520.0, 12.0, contrast_agent=True),
     "T2": Timing(4200.0, 98.0),
-    "FLAIR": Timing(FLAIR_REPETITION, 110.0, round(null_time(TISSUES["csf"].t1, FLAIR_REPETITION))),
+    "FLAIR": Timing(
+        _FLAIR_REPETITION, 110.0, round(null_time(TISSUES["csf"].t1, _FLAIR_REPETITION))
+    ),
 }
 
 
@@ -104,7 +106,7 @@ def signal(tissue: Tissue, timing: Timing) -> float:
     t1 = tissue.t1
     if timing.contrast_agent and tissue.uptake:
         # 1/T1' = 1/T1 + r1 C, with r1 per second.
-        t1 = 1 / (1 / t1 + RELAXIVITY * tissue.uptake / 1000)
+        t1 = 1 / (1 / t1 + _RELAXIVITY * tissue.uptake / 1000)
     recovered = math.exp(-timing.repetition / t1)
     if timing.inversion is None:
         longitudinal = 1 - recovered

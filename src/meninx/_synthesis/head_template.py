@@ -17,16 +17,16 @@ from meninx._scan.scan import Scan
 from meninx._synthesis.shapes import Float32Array, SmoothNoise, inside
 
 # Position of the pituitary as shares of the brain's bounding box, from right, front and foot.
-SELLA_IN_BRAIN = (0.5, 0.40, 0.24)
+_SELLA_IN_BRAIN = (0.5, 0.40, 0.24)
 # Tissue at least this far from darker or brighter tissue is brain: muscle and skin are thinner.
-CORE_MM = 4.5
+_CORE_MM = 4.5
 # The brain's surface lies within this many steps of 1 mm from that core.
-GROWTH_STEPS = 9
-SULCUS_MM = 8.0
-BRIDGE_MM = 4.0
+_GROWTH_STEPS = 9
+_SULCUS_MM = 8.0
+_BRIDGE_MM = 4.0
 # Plausible volumes of a brain, cm3, from atrophy in old age to the largest; outside, the
 # segmentation failed.
-BRAIN_VOLUME = (700.0, 2300.0)
+_BRAIN_VOLUME = (700.0, 2300.0)
 AIR = 0.1
 
 
@@ -71,7 +71,7 @@ def template_of(scan: Scan) -> HeadTemplate:
     found = np.argwhere(brain)
     low, high = found.min(axis=0), found.max(axis=0)
     middle = (low + high) / 2
-    sella = low + np.array(SELLA_IN_BRAIN) * (high - low) - middle
+    sella = low + np.array(_SELLA_IN_BRAIN) * (high - low) - middle
     return HeadTemplate(
         intensity=volume.astype(np.float32),
         cavity=cavity.astype(np.float32),
@@ -112,11 +112,11 @@ def brain_of(scan: Scan) -> NDArray[np.bool_]:
 
 
 def _check_volume(scan: Scan, cubic_centimeters: float) -> None:
-    if not BRAIN_VOLUME[0] < cubic_centimeters < BRAIN_VOLUME[1]:
+    if not _BRAIN_VOLUME[0] < cubic_centimeters < _BRAIN_VOLUME[1]:
         raise UnsupportedScan(
             f"{scan.name}: found {cubic_centimeters:.0f} cm3 of brain, expected "
-            f"{BRAIN_VOLUME[0]:.0f} to {BRAIN_VOLUME[1]:.0f}; a whole head in T1 without contrast "
-            "agent is needed",
+            f"{_BRAIN_VOLUME[0]:.0f} to {_BRAIN_VOLUME[1]:.0f}; a whole head in T1 without "
+            "contrast agent is needed",
             reason="not_brain",
         )
 
@@ -176,18 +176,18 @@ def _largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 def _brain_hull(volume: Float32Array, darkest: float) -> NDArray[np.bool_]:
     """Return the brain with the fluid in its sulci and ventricles; white matter has intensity 1."""
     smooth = ndimage.gaussian_filter(volume, 0.6)
-    core = _largest(_ball_eroded((smooth > darkest) & (smooth < 1.18), CORE_MM))
+    core = _largest(_ball_eroded((smooth > darkest) & (smooth < 1.18), _CORE_MM))
     brain = ndimage.binary_dilation(
         core,
         ndimage.generate_binary_structure(3, 1),
-        GROWTH_STEPS,
+        _GROWTH_STEPS,
         mask=(smooth > darkest * 0.93) & (smooth < 1.25),
     )
-    room = int(SULCUS_MM) + 4
-    closed = _ball_eroded(_ball_dilated(np.pad(brain, room), SULCUS_MM), SULCUS_MM)
+    room = int(_SULCUS_MM) + 4
+    closed = _ball_eroded(_ball_dilated(np.pad(brain, room), _SULCUS_MM), _SULCUS_MM)
     inner = slice(room, -room)
     filled = ndimage.binary_fill_holes(closed[inner, inner, inner] | brain)
-    return _ball_dilated(_largest(_ball_eroded(filled, BRIDGE_MM)), BRIDGE_MM + 0.6) & filled
+    return _ball_dilated(_largest(_ball_eroded(filled, _BRIDGE_MM)), _BRIDGE_MM + 0.6) & filled
 
 
 class AugmentedHead:

@@ -12,7 +12,7 @@ from meninx._synthesis.shapes import Float32Array, SmoothNoise, ellipsoid, insid
 LesionKind = Literal["glioma", "meningioma", "pituitary"]
 KINDS: tuple[LesionKind, ...] = ("glioma", "meningioma", "pituitary")
 # Share of the lesion's volume that displaces brain; the rest infiltrates it.
-MASS_EFFECT = 0.45
+_MASS_EFFECT = 0.45
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Lesion:
         center = np.asarray(self.site.center, dtype=np.float32)[:, None]
         offset = points - center
         distance = np.sqrt((offset**2).sum(axis=0))
-        pushed = np.cbrt(np.maximum(distance**3 - MASS_EFFECT * self.site.radius**3, 0))
+        pushed = np.cbrt(np.maximum(distance**3 - _MASS_EFFECT * self.site.radius**3, 0))
         return np.asarray(center + offset * (pushed / np.maximum(distance, 1e-3)), dtype=np.float32)
 
     def shares(self, points: Float32Array, softness: float) -> Iterator[tuple[str, Float32Array]]:

@@ -14,7 +14,7 @@ from meninx._synthesis.shapes import Float32Array
 
 SIDE = 192
 # Range of the shifted share of the signal; many good scans have ghosting below the lower bound.
-GHOST_SHARES = (0.2, 0.7)
+_GHOST_SHARES = (0.2, 0.7)
 
 
 def synthetic_outliers(
@@ -66,7 +66,7 @@ def with_ghosting(
     for number in range(count):
         rng = np.random.default_rng((seed, number))
         picture = known[int(rng.integers(len(known)))]
-        axis, share = int(rng.integers(2)), rng.uniform(*GHOST_SHARES)
+        axis, share = int(rng.integers(2)), rng.uniform(*_GHOST_SHARES)
         shift = picture.shape[axis] // int(rng.integers(2, 6))
         copies = [np.roll(picture, step, axis) for step in (shift, -shift)]
         yield np.asarray(picture * (1 - share) + share * np.mean(copies, axis=0), np.float32)

@@ -10,9 +10,9 @@ from meninx._scan.scan import Scan
 
 PACKED_HEAD_SUFFIX = ".npz"
 # Finer voxels are packed with this spacing: simulated slices have pixels of 1 mm and more.
-PACKED_SPACING_MM = 2.0
+_PACKED_SPACING_MM = 2.0
 # Clipping the brightest voxels, in vessels, lets 8 bits resolve gray and white matter.
-PACKED_PERCENTILE = 99.9
+_PACKED_PERCENTILE = 99.9
 
 
 class RealHead(NamedTuple):
@@ -39,8 +39,8 @@ def pack_head(scan: Scan, head: RealHead, path: Path) -> None:
     """
     affine = np.asarray(scan.affine, dtype=np.float64).copy()
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    zoom = np.minimum(1.0, spacing / PACKED_SPACING_MM)
-    top = float(np.percentile(scan.voxels, PACKED_PERCENTILE))
+    zoom = np.minimum(1.0, spacing / _PACKED_SPACING_MM)
+    top = float(np.percentile(scan.voxels, _PACKED_PERCENTILE))
     values = np.clip(scan.voxels / top, 0, 1) * 255
     small = ndimage.zoom(ndimage.gaussian_filter(values, 0.4 * (1 / zoom - 1)), zoom, order=1)
     # zoom preserves the centers of the first and last voxels.

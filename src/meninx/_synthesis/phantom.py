@@ -14,13 +14,13 @@ from meninx._synthesis.lesion import Lesion, LesionKind
 from meninx._synthesis.shapes import Float32Array
 
 # Share of gliomas without contrast enhancement, such as low-grade ones.
-NOT_ENHANCING = 0.3
+_NOT_ENHANCING = 0.3
 # Brightest tissue of 12-bit scanners, below full scale.
-FULL_SCALE = 1800.0
+_FULL_SCALE = 1800.0
 # Points rendered at once: arrays of this size fit into the cache, which is twice as fast.
 BLOCK = 32768
 # Brain extraction leaves a rim of the meninges.
-BRAIN_EXTRACTION_MM = 1.0
+_BRAIN_EXTRACTION_MM = 1.0
 # Row and column direction cosines of each plane, as scanners write them (LPS).
 ORIENTATIONS = {
     "axial": (1.0, 0.0, 0.0, 0.0, 1.0, 0.0),
@@ -106,7 +106,7 @@ class Phantom:
         self.head = head or Head(seed)
         self.lesion = Lesion(lesion, self.head, seed) if lesion else None
         self._tissues = varied_tissues(np.random.default_rng((seed, 3)))
-        if lesion == "glioma" and np.random.default_rng((seed, 8)).random() < NOT_ENHANCING:
+        if lesion == "glioma" and np.random.default_rng((seed, 8)).random() < _NOT_ENHANCING:
             self._tissues["tumor_solid"] = replace(self._tissues["tumor_solid"], uptake=0.0)
 
     def signals(self, sequence: Sequence) -> dict[str, float]:
@@ -156,9 +156,9 @@ class Phantom:
         rendered = slice(None) if only is None else slice(only, only + 1)
         image = _with_rician_noise(image, noise_values[..., rendered])
         if strip:
-            brain = self.head.cavity_distance(points) < BRAIN_EXTRACTION_MM
+            brain = self.head.cavity_distance(points) < _BRAIN_EXTRACTION_MM
             image, tumor = image * brain, tumor * brain
-        image *= FULL_SCALE / max(max(signals["white"], signals["gray"]) * 2.2, 0.2)
+        image *= _FULL_SCALE / max(max(signals["white"], signals["gray"]) * 2.2, 0.2)
         voxels = np.rint(np.clip(image, 0, 4095)).astype(np.float32).reshape(shape)
         affine = grid.affine.copy()
         affine[:3, 3] += affine[:3, 2] * (only or 0)

@@ -23,20 +23,20 @@ from meninx._synthesis.phantom_studies import PLANES, make_studies
 
 # First seeds of people for each purpose, far from each other and from those of demos and tests.
 FIRST_TRAINING_SEED = 1_000_000
-FIRST_CALIBRATION_SEED = 2_000_000
+_FIRST_CALIBRATION_SEED = 2_000_000
 FIRST_AUGMENTED_SEED = 3_000_000
-FIRST_TUMOR_FREE_SEED = 6_000_000
-FIRST_BRAINLESS_SEED = 4_000_000
+_FIRST_TUMOR_FREE_SEED = 6_000_000
+_FIRST_BRAINLESS_SEED = 4_000_000
 BRAINLESS_HEADS, BRAINLESS_PER_HEAD, BRAINLESS_TEMPLATES = 80, 4, 8
 # Slices are simulated in short stacks of neighbors.
 STACKS_PER_HEAD, SLICES_PER_STACK = 3, 4
 # Number of stacks per head with a lesion that lie beside the lesion, for tumor-free slices.
-BESIDE_LESION = 1
-STACK_GAPS_MM = (3.0, 7.0)
+_BESIDE_LESION = 1
+_STACK_GAPS_MM = (3.0, 7.0)
 # Shares of the kinds of lesion: gliomas vary most, and are the usual finding except in T1c.
-KIND_SHARES = tuple(0.6 if kind == "glioma" else 0.2 for kind in KINDS)
+_KIND_SHARES = tuple(0.6 if kind == "glioma" else 0.2 for kind in KINDS)
 # Share of stacks with brain extraction, as in many research collections.
-STRIPPED = 0.35
+_STRIPPED = 0.35
 # Sequences in which lesions have less contrast are more frequent.
 SEQUENCES: tuple[Sequence, ...] = (
     *("T1", "T1c", "T2", "FLAIR"),
@@ -44,9 +44,9 @@ SEQUENCES: tuple[Sequence, ...] = (
 )
 # Range of slices along their normal, mm from the middle of the brain: the whole head, to the jaw. A
 # network takes tissue for a tumor if it never saw it tumor-free.
-HEAD_REACH = {"sagittal": (-66.0, 66.0), "coronal": (-88.0, 88.0), "axial": (-75.0, 60.0)}
+_HEAD_REACH = {"sagittal": (-66.0, 66.0), "coronal": (-88.0, 88.0), "axial": (-75.0, 60.0)}
 # Ranges outside it on both sides, mm, with skin, face, neck or air.
-BRAINLESS_REACH = {
+_BRAINLESS_REACH = {
     "sagittal": ((-95.0, -72.0), (72.0, 95.0)),
     "coronal": ((-115.0, -95.0), (90.0, 115.0)),
     "axial": ((-130.0, -80.0), (66.0, 90.0)),
@@ -74,11 +74,11 @@ def simulated_stacks(
     """
     for number, seed in enumerate(seeds):
         rng = np.random.default_rng((seed, 9))
-        kind = KINDS[int(rng.choice(len(KINDS), p=KIND_SHARES))] if number % 2 == 0 else None
+        kind = KINDS[int(rng.choice(len(KINDS), p=_KIND_SHARES))] if number % 2 == 0 else None
         head = AugmentedHead(_template(template), seed) if template else None
         phantom = Phantom(seed, kind, head)
         for part in range(STACKS_PER_HEAD):
-            through = kind is not None and part >= BESIDE_LESION
+            through = kind is not None and part >= _BESIDE_LESION
             try:
                 yield _stack_of(phantom, rng, through_lesion=through)
             except UnsupportedScan:
@@ -96,12 +96,12 @@ def calibration_studies(count: int, heads: Several[Path] = ()) -> Iterator[tuple
         The scan, of all sequences and planes, and whether it shows a lesion.
     """
     augmented = count // 4 * 2 if heads else 0
-    for study in make_studies(count - augmented, FIRST_CALIBRATION_SEED):
+    for study in make_studies(count - augmented, _FIRST_CALIBRATION_SEED):
         yield study.scan, study.lesion is not None
     # Ordered by head, so that each template is computed once.
     for number in sorted(range(augmented), key=lambda number: number // 2 % len(heads)):
         pair, has_lesion = number // 2, number % 2 == 0
-        seed = FIRST_CALIBRATION_SEED + count + number
+        seed = _FIRST_CALIBRATION_SEED + count + number
         head = AugmentedHead(_template(heads[pair % len(heads)]), seed)
         phantom = Phantom(seed, KINDS[pair % len(KINDS)] if has_lesion else None, head)
         sequence = SEQUENCES[pair // len(heads) % 4]
@@ -123,7 +123,7 @@ def tumor_free_studies(sequence: Sequence, heads: Several[Path], each: int) -> I
     """
     for which, path in enumerate(heads):
         for number in range(each):
-            seed = FIRST_TUMOR_FREE_SEED + number * len(heads) + which
+            seed = _FIRST_TUMOR_FREE_SEED + number * len(heads) + which
             phantom = Phantom(seed, None, AugmentedHead(_template(path), seed))
             yield phantom.render(sequence, grid_of("axial"))[0]
 
@@ -134,7 +134,7 @@ def _stack_of(
     """Return a few neighboring slices of a head, in a random sequence, plane and position."""
     sequence = SEQUENCES[int(rng.integers(len(SEQUENCES)))]
     grid = _stack_grid(rng, phantom, through_lesion=through_lesion)
-    strip = bool(rng.random() < STRIPPED)
+    strip = bool(rng.random() < _STRIPPED)
     noise = float(rng.uniform(0.01, 0.05))
     return phantom.render(sequence, grid, noise=noise, strip=strip)
 
@@ -151,7 +151,7 @@ def brainless_slices(heads: Several[Path] = ()) -> Iterator[NDArray[np.float32]]
     # A few heads in order, because a template takes as long as all of its slices.
     chosen = heads[:: max(1, len(heads) // BRAINLESS_TEMPLATES)][:BRAINLESS_TEMPLATES]
     for number in range(BRAINLESS_HEADS):
-        seed = FIRST_BRAINLESS_SEED + number
+        seed = _FIRST_BRAINLESS_SEED + number
         rng = np.random.default_rng((seed, 9))
         head = None
         if chosen and number % 2:
@@ -159,7 +159,7 @@ def brainless_slices(heads: Several[Path] = ()) -> Iterator[NDArray[np.float32]]
         phantom = Phantom(seed, None, head)
         for _ in range(BRAINLESS_PER_HEAD):
             plane = PLANES[int(rng.integers(len(PLANES)))]
-            sides = BRAINLESS_REACH[plane]
+            sides = _BRAINLESS_REACH[plane]
             offset = rng.uniform(*sides[int(rng.integers(len(sides)))])
             grid = grid_of(plane, (176, 192, 1), (1.2, 1.2, 3.0), float(rng.normal(0, 6)))
             sequence = SEQUENCES[int(rng.integers(4))]
@@ -182,7 +182,7 @@ def _stack_grid(rng: np.random.Generator, phantom: Phantom, *, through_lesion: b
     """Return the grid of a few slices in a random plane, tilt and position."""
     planes: tuple[Plane, ...] = ("axial", "axial", "coronal", "sagittal")
     plane = planes[int(rng.integers(len(planes)))]
-    gap = float(rng.uniform(*STACK_GAPS_MM))
+    gap = float(rng.uniform(*_STACK_GAPS_MM))
     pixel = float(rng.uniform(1.0, 1.4))
     shape = (176, 192, SLICES_PER_STACK)
     grid = grid_of(plane, shape, (pixel, pixel, gap), float(rng.normal(0, 6)))
@@ -192,5 +192,5 @@ def _stack_grid(rng: np.random.Generator, phantom: Phantom, *, through_lesion: b
         offset = float((np.array(site.center) - SCAN_CENTER) @ normal)
         offset += rng.uniform(-0.7, 0.7) * site.radius
     else:
-        offset = float(rng.uniform(*HEAD_REACH[plane]))
+        offset = float(rng.uniform(*_HEAD_REACH[plane]))
     return _moved(grid, offset)

@@ -20,7 +20,7 @@ from meninx._synthesis.phantom_studies import SEQUENCES, PhantomStudy
 
 Format = Literal["dicom", "nifti", "png"]
 FORMATS: tuple[Format, ...] = ("dicom", "nifti", "png")
-MANIFEST_COLUMNS = (
+_MANIFEST_COLUMNS = (
     "id",
     "picture",
     "mask",
@@ -66,7 +66,7 @@ def write_studies(
         rows.append(_manifest_row(study, picture.relative_to(output), mask.relative_to(output)))
         yield picture
     with (output / "manifest.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, MANIFEST_COLUMNS)
+        writer = csv.DictWriter(file, _MANIFEST_COLUMNS)
         writer.writeheader()
         writer.writerows(rows)
 

@@ -36,15 +36,15 @@ from meninx._web.serving import MayRead, MustChangePassword, NotSignedIn, Web, s
 from meninx._web.store.database import CONNECTIONS, migrate, open_database, sessions_of
 from meninx._web.store.settings import Settings
 
-STATIC = Path(__file__).parent / "static"
+_STATIC = Path(__file__).parent / "static"
 # Own scripts, styles and requests only; NiiVue draws from blobs and data addresses.
-POLICY = (
+_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
     "connect-src 'self' data: blob:; font-src 'self' data:; worker-src 'self' blob:; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-HEADERS = {
-    "Content-Security-Policy": POLICY,
+_HEADERS = {
+    "Content-Security-Policy": _POLICY,
     "X-Content-Type-Options": "nosniff",
     # Sent to own pages only: after a login, a form leads back to its page.
     "Referrer-Policy": "same-origin",
@@ -52,7 +52,7 @@ HEADERS = {
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
 }
 
-ROUTERS = (
+_ROUTERS = (
     server_api,
     upload_api,
     study_api,
@@ -67,7 +67,7 @@ ROUTERS = (
     audit_pages,
     oidc_pages,
 )
-OWN_FOLDER = 0o700
+_OWN_FOLDER = 0o700
 # Each request has its own thread and connection; further requests wait before they get either. A
 # request that holds the database's write lock must never wait for a thread that waits for the lock.
 THREADS = 2 * CONNECTIONS
@@ -106,7 +106,7 @@ def create_app(settings: Settings, on_password: Callable[[str], None] | None = N
     for folder in (settings.data, settings.studies, settings.uploads):
         folder.mkdir(parents=True, exist_ok=True)
         # Also for an existing folder: other users must not reach its contents.
-        folder.chmod(OWN_FOLDER)
+        folder.chmod(_OWN_FOLDER)
     migrate(settings.address)
     engine = open_database(settings.address)
     sessions = sessions_of(engine)
@@ -133,10 +133,10 @@ def create_app(settings: Settings, on_password: Callable[[str], None] | None = N
     )
     app.state.web = Web(settings, sessions)
     app.add_middleware(ConcurrencyLimit, most=CONNECTIONS)
-    for router in ROUTERS:
+    for router in _ROUTERS:
         app.include_router(router)
     add_provider(app, app.state.web)
-    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     _add_error_handlers(app)
 
     @app.middleware("http")
@@ -145,19 +145,19 @@ def create_app(settings: Settings, on_password: Callable[[str], None] | None = N
     ) -> Response:
         """Add the security headers to each response."""
         response = await call_next(request)
-        for name, value in HEADERS.items():
+        for name, value in _HEADERS.items():
             response.headers.setdefault(name, value)
         return response
 
     @app.get("/api/v1/openapi.json", include_in_schema=False)
     def openapi(reader: MayRead) -> dict[str, Any]:
         del reader
-        return openapi_of(app)
+        return _openapi_of(app)
 
     return app
 
 
-def openapi_of(app: FastAPI) -> dict[str, Any]:
+def _openapi_of(app: FastAPI) -> dict[str, Any]:
     """Return the OpenAPI description of the API."""
     description = get_openapi(
         title=app.title, version=app.version, description=app.description, routes=app.routes
@@ -168,7 +168,7 @@ def openapi_of(app: FastAPI) -> dict[str, Any]:
     return description
 
 
-def error_response(
+def _error_response(
     request: Request, status: int, message: str, headers: Mapping[str, str] | None = None
 ) -> Response:
     """Return an error with its message: JSON for programs, a page for browsers."""
@@ -205,15 +205,15 @@ def _add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(StarletteHTTPException)
     def http_error(request: Request, error: StarletteHTTPException) -> Response:
         headers = error.headers if isinstance(error, HTTPException) else None
-        return error_response(request, error.status_code, str(error.detail), headers)
+        return _error_response(request, error.status_code, str(error.detail), headers)
 
     @app.exception_handler(MeninxError)
     def refused(request: Request, error: MeninxError) -> Response:
         status = 413 if isinstance(error, LimitExceeded) else 400
-        return error_response(request, status, str(error))
+        return _error_response(request, status, str(error))
 
     @app.exception_handler(RequestValidationError)
     def invalid(request: Request, error: RequestValidationError) -> Response:
         where = ", ".join(".".join(map(str, fault["loc"])) for fault in error.errors()[:3])
         message = f"missing, or not of the expected kind: {where}"
-        return error_response(request, 422, message)
+        return _error_response(request, 422, message)

@@ -35,13 +35,13 @@ from meninx._web.studies.sending import stored_path
 from meninx._web.studies.study_files import RESULTS, SHOWN
 
 COOKIE = "meninx"
-CSRF_HEADER = "x-csrf-token"
+_CSRF_HEADER = "x-csrf-token"
 # Header of requests by which pages poll; they do not extend a session.
 POLL_HEADER = "x-meninx-poll"
-SAFE = ("GET", "HEAD", "OPTIONS")
-MINUTE = 60.0
+_SAFE = ("GET", "HEAD", "OPTIONS")
+_MINUTE = 60.0
 # Number of callers above which idle ones are dropped.
-MAX_COUNTED = 10_000
+_MAX_COUNTED = 10_000
 
 
 @dataclass
@@ -64,13 +64,13 @@ class RateLimit:
         Raises:
             HTTPException: 429 if there were too many.
         """
-        if len(self._seen) > MAX_COUNTED:
+        if len(self._seen) > _MAX_COUNTED:
             self._drop_idle_callers()
         times, moment = self._seen[who], time.monotonic()
-        while times and moment - times[0] > MINUTE:
+        while times and moment - times[0] > _MINUTE:
             times.popleft()
         if len(times) >= self.most:
-            wait = str(int(MINUTE - (moment - times[0])) + 1)
+            wait = str(int(_MINUTE - (moment - times[0])) + 1)
             message = f"too many attempts in a minute; try again in {wait} s"
             raise HTTPException(429, message, headers={"Retry-After": wait})
         times.append(moment)
@@ -81,7 +81,7 @@ class RateLimit:
         old = [
             who
             for who, times in list(self._seen.items())
-            if not times or moment - times[-1] > MINUTE
+            if not times or moment - times[-1] > _MINUTE
         ]
         for who in old:
             self._seen.pop(who, None)
@@ -99,7 +99,7 @@ class Web:
         self.settings, self.sessions = settings, sessions
         self.sign_ins = RateLimit(settings.attempts_per_minute)
         self.wrong_keys = RateLimit(settings.attempts_per_minute)
-        self.key = signing_key(settings.key_file)
+        self.key = _signing_key(settings.key_file)
         self.pages = Environment(
             loader=PackageLoader("meninx._web"),
             autoescape=select_autoescape(),
@@ -108,7 +108,7 @@ class Web:
         )
 
 
-def signing_key(path: Path) -> bytes:
+def _signing_key(path: Path) -> bytes:
     """Return the secret that signs opinions, made on the first start."""
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -117,23 +117,23 @@ def signing_key(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def web_of(request: Request) -> Web:
+def _web_of(request: Request) -> Web:
     """Return the state of the server."""
     web: Web = request.app.state.web
     return web
 
 
-WebNeeded = Annotated[Web, Depends(web_of)]
+WebNeeded = Annotated[Web, Depends(_web_of)]
 
 
-def session_of(web: WebNeeded) -> Iterator[Session]:
+def _session_of(web: WebNeeded) -> Iterator[Session]:
     """Open a database session that is committed once the response is made."""
     with web.sessions.begin() as session:
         yield session
 
 
 # Committed before the response is sent, so that the next request finds what was stored.
-SessionNeeded = Annotated[Session, Depends(session_of, scope="function")]
+SessionNeeded = Annotated[Session, Depends(_session_of, scope="function")]
 
 
 class NotSignedIn(Exception):
@@ -144,18 +144,18 @@ class MustChangePassword(Exception):
     """The password is a first one, only good for setting another one."""
 
 
-async def sent_csrf_token(request: Request) -> str:
+async def _sent_csrf_token(request: Request) -> str:
     """Return the CSRF token that a request sends, which proves that its page was ours."""
-    token = request.headers.get(CSRF_HEADER, "")
+    token = request.headers.get(_CSRF_HEADER, "")
     # Only scripts send files, and they use the header: no file is read before authentication.
     form = request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
-    if form and not token and request.method not in SAFE:
+    if form and not token and request.method not in _SAFE:
         token = str((await request.form()).get("csrf", ""))
     return token
 
 
-def caller_of(
-    request: Request, web: WebNeeded, token: Annotated[str, Depends(sent_csrf_token)]
+def _caller_of(
+    request: Request, web: WebNeeded, token: Annotated[str, Depends(_sent_csrf_token)]
 ) -> Reader:
     """Return who sends a request, by cookie or key; changes by cookie need the CSRF token as well.
 
@@ -190,17 +190,17 @@ def caller_of(
         raise NotSignedIn
     if reader.rights is not None:
         return reader
-    if request.method not in SAFE and not secrets_equal(token, reader.csrf):
+    if request.method not in _SAFE and not secrets_equal(token, reader.csrf):
         raise HTTPException(403, "this page is of an older session; reload it and try again")
     if reader.must_change and not request.url.path.startswith("/account"):
         raise MustChangePassword
     return reader
 
 
-CallerNeeded = Annotated[Reader, Depends(caller_of, scope="function")]
+CallerNeeded = Annotated[Reader, Depends(_caller_of, scope="function")]
 
 
-def person_of(caller: CallerNeeded) -> Reader:
+def _person_of(caller: CallerNeeded) -> Reader:
     """Return the sender of a request, a person who is signed in.
 
     Args:
@@ -231,12 +231,12 @@ def _with_right(right: str) -> Callable[[Reader], Reader]:
 
 
 # The default admits people only, so that no new route is open to keys by an oversight.
-ReaderNeeded = Annotated[Reader, Depends(person_of, scope="function")]
+ReaderNeeded = Annotated[Reader, Depends(_person_of, scope="function")]
 MayRead = Annotated[Reader, Depends(_with_right(READ), scope="function")]
 MayUpload = Annotated[Reader, Depends(_with_right(UPLOAD), scope="function")]
 
 
-def administrator_of(reader: ReaderNeeded) -> Reader:
+def _administrator_of(reader: ReaderNeeded) -> Reader:
     """Return the sender of a request, an administrator.
 
     Args:
@@ -253,7 +253,7 @@ def administrator_of(reader: ReaderNeeded) -> Reader:
     return reader
 
 
-AdministratorNeeded = Annotated[Reader, Depends(administrator_of, scope="function")]
+AdministratorNeeded = Annotated[Reader, Depends(_administrator_of, scope="function")]
 
 
 def local_address(text: str) -> str:
@@ -277,7 +277,7 @@ def sign_in_address(request: Request) -> str:
     """
     if request.headers.get("hx-request"):
         page = request.headers.get("hx-current-url", "")
-    elif request.method in SAFE:
+    elif request.method in _SAFE:
         page = str(request.url)
     else:
         # After a form, return to the page that contained it.

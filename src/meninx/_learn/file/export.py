@@ -23,11 +23,11 @@ from meninx._learn.file.ood_model import DetectorGraph, OodModel
 from meninx._learn.model.network import Backbone, set_weights
 from meninx._learn.recipe import Recipe
 
-OPSET = 18
+_OPSET = 18
 # Key of the safetensors' metadata.
 SEEN_KEY, SLICES_KEY, LICENSE_KEY = "seen", "seen_slices", "license"
 # Smallest number of values of a tensor that is halved; smaller ones, such as biases, are not.
-MIN_HALVED = 1024
+_MIN_HALVED = 1024
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def export_detector(
             input_names=["x"],
             output_names=names,
             dynamic_shapes=({0: torch.export.Dim("batch")},),
-            opset_version=OPSET,
+            opset_version=_OPSET,
             external_data=False,
             dynamo=True,
             verbose=False,
@@ -147,10 +147,10 @@ def save_weights(network: Backbone, recipe: Recipe, path: Path, origin: Origin =
         name: (tensor.half() if tensor.is_floating_point() else tensor).cpu().contiguous()
         for name, tensor in network.state_dict().items()
     }
-    save_file(weights, path, metadata={"recipe": recipe.name, **metadata_of(origin)})
+    save_file(weights, path, metadata={"recipe": recipe.name, **_metadata_of(origin)})
 
 
-def metadata_of(origin: Origin) -> dict[str, str]:
+def _metadata_of(origin: Origin) -> dict[str, str]:
     """Return a provenance as metadata of a safetensors file."""
     return {
         SEEN_KEY: " ".join(origin.seen),
@@ -214,7 +214,7 @@ def store_weights_in_half(model: onnx.ModelProto) -> None:
     casts = []
     for tensor in graph.initializer:
         values = onnx.numpy_helper.to_array(tensor)
-        if values.dtype != np.float32 or values.size < MIN_HALVED:
+        if values.dtype != np.float32 or values.size < _MIN_HALVED:
             continue
         name = tensor.name
         tensor.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float16), f"{name}_half"))

@@ -37,9 +37,9 @@ FORMATS: tuple[Format, ...] = ("fp32", "fp16", "int8")
 TOLERANCE = 0.02
 BATCH = 8
 # Number of slices at a time on which ONNX Runtime measures the ranges of activations.
-CALIBRATION_BATCH = 8
+_CALIBRATION_BATCH = 8
 # Largest number of channels of a head, which is one per cell or type; other convolutions have more.
-MAX_HEAD_CHANNELS = 4
+_MAX_HEAD_CHANNELS = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,11 +138,11 @@ def quantize(plain: Path, target: Path, calibration: FloatBatch) -> None:
     graph = onnx.load(plain).graph
     outputs = {tensor.name: tensor.dims[0] for tensor in graph.initializer if tensor.dims}
     convolutions = [node for node in graph.node if node.op_type == "Conv"]
-    heads = [node.name for node in convolutions if outputs[node.input[1]] <= MAX_HEAD_CHANNELS]
+    heads = [node.name for node in convolutions if outputs[node.input[1]] <= _MAX_HEAD_CHANNELS]
     quantize_static(
         str(plain),
         str(target),
-        _Batches(np.array_split(calibration, -(-len(calibration) // CALIBRATION_BATCH))),
+        _Batches(np.array_split(calibration, -(-len(calibration) // _CALIBRATION_BATCH))),
         quant_format=QuantFormat.QDQ,
         per_channel=True,
         activation_type=QuantType.QUInt8,

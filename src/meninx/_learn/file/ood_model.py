@@ -27,21 +27,21 @@ STAGES = 3
 MIN_EXAMPLES = 500
 # Largest number of known slices, real and simulated each: more change the figures by less than
 # their spread.
-MAX_EXAMPLES = 3000
+_MAX_EXAMPLES = 3000
 # Number of synthetic outliers.
 OUTLIERS = 1500
 # Number of known slices with ghosting.
 GHOSTED = 800
 # Share of the known slices that is fitted; the others set the thresholds.
-FITTED = 2 / 3
+_FITTED = 2 / 3
 # Share of known slices within the threshold of each measure; smaller for simulated slices, which
 # reach to the jaw, where there is hardly any brain.
 KEPT_BY_DISTANCE, KEPT_REAL, KEPT_SIMULATED = 0.995, 0.998, 0.95
 # Standard deviations at which features are clipped; larger values add no information.
-MAX_FEATURE = 30.0
+_MAX_FEATURE = 30.0
 BATCH = 64
 # Largest width of air that is added on each side, as a share of the picture's side.
-MAX_AIR = 0.3
+_MAX_AIR = 0.3
 # Inverse penalty of the logistic regressions: chosen on training folds and simulated slices.
 INVERSE_PENALTY = 0.1
 
@@ -108,7 +108,7 @@ class DetectorGraph(nn.Module):
             return cells, types
         z = (early_features(maps) - self.center) / self.scale  # [b, f]
         distance = (z @ self.whitening).square().sum(1).sqrt()
-        logits = z.clamp(-MAX_FEATURE, MAX_FEATURE) @ self.weights + self.bias  # [b, k]
+        logits = z.clamp(-_MAX_FEATURE, _MAX_FEATURE) @ self.weights + self.bias  # [b, k]
         return cells, types, torch.maximum(distance, logits.amax(1))
 
 
@@ -214,7 +214,7 @@ def _with_air(images: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]
     rng = np.random.default_rng(0)
     return [
         np.pad(image, [(int(share * len(image)),) * 2] * 2)
-        for image, share in zip(images, rng.uniform(0, MAX_AIR, len(images)), strict=True)
+        for image, share in zip(images, rng.uniform(0, _MAX_AIR, len(images)), strict=True)
     ]
 
 
@@ -267,7 +267,7 @@ def _batch_features(
 def _split(features: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return features to fit, and others for thresholds: fitted features have smaller distances."""
     order = np.random.default_rng(0).permutation(len(features))
-    count = round(FITTED * len(features))
+    count = round(_FITTED * len(features))
     return features[order[:count]], features[order[count:]]
 
 
@@ -278,7 +278,7 @@ def _whitening(z: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _clipped(z: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.clip(z, -MAX_FEATURE, MAX_FEATURE)
+    return np.clip(z, -_MAX_FEATURE, _MAX_FEATURE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -327,4 +327,4 @@ def _scaled(logit: _Logit, known: Sequence[tuple[NDArray[np.float64], float]]) -
 
 
 def _thinned(indices: Sequence[int]) -> Sequence[int]:
-    return indices[:: max(1, -(-len(indices) // MAX_EXAMPLES))]
+    return indices[:: max(1, -(-len(indices) // _MAX_EXAMPLES))]

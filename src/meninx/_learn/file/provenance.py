@@ -15,7 +15,7 @@ from meninx._errors import OptionError
 from meninx._learn.file.export import Origin
 from meninx._learn.recipe import Recipe
 
-PACKAGES = (
+_PACKAGES = (
     "meninx",
     "torch",
     "torchvision",
@@ -25,7 +25,7 @@ PACKAGES = (
     "pillow",
     "onnx",
 )
-RUN_NAME = "run.json"
+_RUN_NAME = "run.json"
 
 
 def write_provenance(
@@ -48,26 +48,26 @@ def write_provenance(
         "seen_before": list(before.seen),
         "slices_seen_before": before.seen_slices.as_json(),
         "license": before.license,
-        "git": git_state(),
+        "git": _git_state(),
         "python": platform.python_version(),
         "machine": platform.machine(),
-        "packages": {name: version(name) for name in PACKAGES},
+        "packages": {name: version(name) for name in _PACKAGES},
     }
-    (output / RUN_NAME).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    (output / _RUN_NAME).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     if not (output / MANIFEST_NAME).exists():
         write_manifest(manifest.pictures, output / MANIFEST_NAME)
 
 
 def origin_of(output: Path) -> Origin:
     """Return the provenance of a run's first weights, from run.json."""
-    facts = json.loads((output / RUN_NAME).read_text(encoding="utf-8"))
+    facts = json.loads((output / _RUN_NAME).read_text(encoding="utf-8"))
     slices = NOT_RECORDED
     if "slices_seen_before" in facts:
         slices = SeenSlices.from_json(facts["slices_seen_before"])
     return Origin(tuple(facts.get("seen_before", ())), facts.get("license", ""), slices)
 
 
-def git_state() -> str | None:
+def _git_state() -> str | None:
     """Return the commit of this code, with `+` if it was changed since; None if unknown."""
     folder = Path(__file__).parent
     try:
@@ -115,7 +115,7 @@ def check_same_run(output: Path, recipe: Recipe, manifest_sha256: str, processes
     Raises:
         OptionError: If the recipe or the manifest differs from that of the run.
     """
-    path = output / RUN_NAME
+    path = output / _RUN_NAME
     if not path.is_file():
         return
     facts = json.loads(path.read_text(encoding="utf-8"))

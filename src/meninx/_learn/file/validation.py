@@ -15,9 +15,9 @@ from meninx._detect.findings import Findings
 # Sensitivity of the operating point `sensitive`, specificity of `specific`.
 SENSITIVITY, SPECIFICITY = 0.95, 0.95
 # Largest number of held-out logits of each class in a detector file: p-values have steps of 0.001.
-MAX_KEPT = 1000
+_MAX_KEPT = 1000
 # Widest fit of a scale: the spread of logits is at most e^6 temperatures.
-MAX_LOG_SCALE = 6.0
+_MAX_LOG_SCALE = 6.0
 # What each figure of `Validation.figures` is, in words.
 FIGURES = {
     "picture": "AUROC of pictures",
@@ -173,7 +173,7 @@ def fit_scale(logits: NDArray[np.float64], tumor: NDArray[np.bool_]) -> tuple[fl
         losses = target * np.logaddexp(0, -odds) + (1 - target) * np.logaddexp(0, odds)
         return float((losses[tumor].mean() + losses[~tumor].mean()) / 2)
 
-    bounds = [(-MAX_LOG_SCALE, MAX_LOG_SCALE), (None, None)]
+    bounds = [(-_MAX_LOG_SCALE, _MAX_LOG_SCALE), (None, None)]
     best = minimize(loss, np.zeros(2), method="L-BFGS-B", bounds=bounds, tol=1e-12)
     return float(spread * np.exp(-best.x[0])), float(best.x[1])
 
@@ -196,8 +196,8 @@ def with_refusals(calibrator: Calibrator, findings: Sequence[Findings]) -> Calib
 def _thinned(logits: NDArray[np.float64]) -> tuple[float, ...]:
     """Return logits in order, evenly thinned where there are many."""
     ordered = np.sort(logits)
-    if len(ordered) > MAX_KEPT:
-        ordered = ordered[np.linspace(0, len(ordered) - 1, MAX_KEPT).round().astype(int)]
+    if len(ordered) > _MAX_KEPT:
+        ordered = ordered[np.linspace(0, len(ordered) - 1, _MAX_KEPT).round().astype(int)]
     return tuple(np.round(ordered, 3).tolist())
 
 

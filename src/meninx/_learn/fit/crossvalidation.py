@@ -20,7 +20,7 @@ from meninx._learn.fit.training import DETECTOR_NAME, train
 from meninx._learn.recipe import Recipe
 from meninx._processes import process_count
 
-MIN_FOLDS = 3
+_MIN_FOLDS = 3
 
 log = logging.getLogger(__name__)
 
@@ -73,9 +73,9 @@ def train_folds(
         DataError: If there are too few folds.
         OptionError: If `output` holds runs of other settings.
     """
-    if len(manifest.folds) < MIN_FOLDS:
+    if len(manifest.folds) < _MIN_FOLDS:
         raise DataError(
-            f"{len(manifest.folds)} folds, expected at least {MIN_FOLDS}: one to test on, one to "
+            f"{len(manifest.folds)} folds, expected at least {_MIN_FOLDS}: one to test on, one to "
             "choose the epoch by, the rest to learn from"
         )
     detectors = {}

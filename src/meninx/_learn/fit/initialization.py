@@ -18,7 +18,7 @@ from meninx._learn.file.export import Origin, load_weights
 from meninx._learn.model.network import Backbone, CellNetwork, set_weights
 
 # Shares of a gray picture's filter for the slice below, the slice and the slice above.
-NEIGHBOR_SHARES = (0.15, 0.7, 0.15)
+_NEIGHBOR_SHARES = (0.15, 0.7, 0.15)
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ def initialize(
     if weights is not None:
         _check_sha256(weights, sha256)
     if name == "imagenet":
-        fill_from_imagenet(network, _imagenet_file(weights))
+        _fill_from_imagenet(network, _imagenet_file(weights))
     elif weights is not None:
         return load_weights(network, weights)
     elif name == "meninx":
@@ -85,11 +85,11 @@ def _imagenet_file(weights: Path | None) -> Path:
     return path
 
 
-def fill_from_imagenet(network: Backbone, path: Path) -> None:
+def _fill_from_imagenet(network: Backbone, path: Path) -> None:
     """Fill the backbone with torchvision's ResNet-18; the heads stay as they are.
 
     The filters of the three colors are summed and shared among the slice and its neighbors by
-    `NEIGHBOR_SHARES`, because colors are aligned and slices are not.
+    `_NEIGHBOR_SHARES`, because colors are aligned and slices are not.
 
     Args:
         network: Network to fill, changed in place.
@@ -104,7 +104,7 @@ def fill_from_imagenet(network: Backbone, path: Path) -> None:
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
         gray = state["conv1.weight"].sum(1, keepdim=True)
-        renamed = {"stem.0.weight": gray * torch.tensor(NEIGHBOR_SHARES).view(1, -1, 1, 1)}
+        renamed = {"stem.0.weight": gray * torch.tensor(_NEIGHBOR_SHARES).view(1, -1, 1, 1)}
         for name, tensor in state.items():
             if name.startswith("bn1."):
                 renamed[f"stem.1.{name.removeprefix('bn1.')}"] = tensor

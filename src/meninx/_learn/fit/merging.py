@@ -68,7 +68,7 @@ def merge(
     weights = [
         load_file(folder / DETECTOR_NAME.replace(".onnx", ".safetensors")) for folder in folders
     ]
-    set_weights(network, mean_weights(weights))
+    set_weights(network, _mean_weights(weights))
     examples, _ = read_examples(manifest, whole, heads)
     learned = SliceDataset(examples, recipe.training_canvas)
     log.info("measuring the merged network's statistics")
@@ -97,7 +97,7 @@ def merge(
     )
 
 
-def mean_weights(weights: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+def _mean_weights(weights: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """Return the mean of several networks' weights, by name, as 32-bit floats."""
     return {
         name: torch.stack([state[name].float() for state in weights]).mean(0) for name in weights[0]

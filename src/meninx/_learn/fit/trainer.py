@@ -27,7 +27,7 @@ from meninx._learn.recipe import Recipe, TrainingRecipe
 from meninx._processes import local_process_count, local_rank, process_count, rank
 
 # Validation figure that chooses the epoch.
-MONITOR = "val/score"
+_MONITOR = "val/score"
 
 
 def precision_for(wanted: str) -> str:
@@ -125,10 +125,10 @@ def fit(
     kept = last = _checkpoint(output, "last", save_on_train_epoch_end=True)
     callbacks: list[Callback] = [last]
     if validation_set is not None:
-        kept = _checkpoint(output, "best", monitor=MONITOR, mode="max")
+        kept = _checkpoint(output, "best", monitor=_MONITOR, mode="max")
         # Before `last`, which saves the state of the other callbacks for a resumed run.
         callbacks.insert(0, kept)
-        callbacks.append(EarlyStopping(MONITOR, mode="max", patience=training.patience))
+        callbacks.append(EarlyStopping(_MONITOR, mode="max", patience=training.patience))
     callbacks += [
         LearningRateMonitor("epoch"),
         EpochProgress(refresh_rate=10),

@@ -212,7 +212,7 @@ class SliceDataset:
     """
 
     def __init__(self, examples: Iterable[Example], preprocessing: Preprocessing) -> None:
-        canvases = [canvas_of(example, preprocessing) for example in examples]
+        canvases = [_canvas_of(example, preprocessing) for example in examples]
         self._fill(
             torch.from_numpy(np.stack([canvas.image for canvas in canvases])),
             torch.from_numpy(np.stack([canvas.mask for canvas in canvases])),
@@ -346,7 +346,7 @@ class Canvas:
     facts: Facts
 
 
-def canvas_of(example: Example, preprocessing: Preprocessing) -> Canvas:
+def _canvas_of(example: Example, preprocessing: Preprocessing) -> Canvas:
     """Return a training slice on a square canvas, preprocessed as for the detector.
 
     Args:

@@ -31,12 +31,12 @@ from meninx._synthesis.phantom_studies import make_study
 
 DRAWS = 3
 # A parameter of a docstring, or several, with their text.
-PARAMETER = re.compile(r"^ {4}(\w+(?:, \w+)*): (.*(?:\n {8}.*)*)", re.MULTILINE)
+_PARAMETER = re.compile(r"^ {4}(\w+(?:, \w+)*): (.*(?:\n {8}.*)*)", re.MULTILINE)
 # The synthetic person that is shown without data, and slices through the middle of the head.
-SYNTHETIC_SEED = 11
-SYNTHETIC_GRID = grid_of("axial", (160, 192, 10), (1.3, 1.25, 6.0))
+_SYNTHETIC_SEED = 11
+_SYNTHETIC_GRID = grid_of("axial", (160, 192, 10), (1.3, 1.25, 6.0))
 # Transforms that change the neighbors: all three channels are shown side by side.
-OF_NEIGHBORS = (RandomStackFlip, RandomNeighborDropout)
+_OF_NEIGHBORS = (RandomStackFlip, RandomNeighborDropout)
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def synthetic_examples() -> Iterator[Example]:
     """Yield slices of a synthetic tumor-free head, and of the same head with a glioma, in FLAIR."""
     lesions: tuple[LesionKind | None, ...] = (None, "glioma")
     for lesion in lesions:
-        study = make_study("synthetic", SYNTHETIC_SEED, lesion, "FLAIR", "axial", SYNTHETIC_GRID)
+        study = make_study("synthetic", _SYNTHETIC_SEED, lesion, "FLAIR", "axial", _SYNTHETIC_GRID)
         yield from examples_of_scan(study.scan, study.mask)
 
 
@@ -183,7 +183,7 @@ def _row(
 ) -> PreviewRow:
     meanings = recipe_meanings()
     settings = [(key, float(getattr(options, key)), meanings[key]) for key in keys]
-    name, across = type(transform).__name__, isinstance(transform, OF_NEIGHBORS)
+    name, across = type(transform).__name__, isinstance(transform, _OF_NEIGHBORS)
     if isinstance(transform, LesionCopyPaste) and transform.negative:
         name += ", negative patch"
     draws: list[SliceBatch] = []
@@ -207,7 +207,7 @@ def _row(
 def recipe_meanings() -> dict[str, str]:
     """Return the meaning of each key of `[augmentation]`, from the recipe's docstring."""
     text = inspect.getdoc(AugmentationRecipe) or ""
-    found = PARAMETER.findall(text.partition("Args:")[2])
+    found = _PARAMETER.findall(text.partition("Args:")[2])
     return {
         name: " ".join(meaning.split()) for names, meaning in found for name in names.split(", ")
     }

@@ -42,12 +42,13 @@ class HeadJob(NamedTuple):
 
 
 # Number of heads per job: preparing a real head takes as long as making ten.
-HEADS_PER_JOB = 14
+_HEADS_PER_JOB = 14
 
 
 def _in_parts(seeds: Several[int]) -> list[tuple[int, ...]]:
     return [
-        tuple(seeds[first : first + HEADS_PER_JOB]) for first in range(0, len(seeds), HEADS_PER_JOB)
+        tuple(seeds[first : first + _HEADS_PER_JOB])
+        for first in range(0, len(seeds), _HEADS_PER_JOB)
     ]
 
 

@@ -22,14 +22,14 @@ CELL_STRIDE = 8
 # Side of the coarse cells, which only the loss uses: the last stage keeps the resolution of stage
 # 3.
 COARSE_STRIDE = 16
-DECODER_CHANNELS = 128
+_DECODER_CHANNELS = 128
 # Number of channels of the last maps of stages 2, 3 and 4.
-STAGE_CHANNELS = (128, 256, 512)
+_STAGE_CHANNELS = (128, 256, 512)
 # Types are read from maps averaged with softmax weights of the coarse logits times each factor:
 # around the hottest cells, in a wider window, and over the whole slice, which shows its place in
 # the head.
-TYPE_WINDOWS = (1.0, 0.3, 0.0)
-DEFAULT_DROPOUT = 0.1
+_TYPE_WINDOWS = (1.0, 0.3, 0.0)
+_DEFAULT_DROPOUT = 0.1
 
 
 class Backbone(nn.Module):
@@ -42,9 +42,9 @@ class Backbone(nn.Module):
     # Number of a slice's highest cells whose mean is its score.
     top_cells = TOP_CELLS
     # Number of features from which the type is read.
-    type_channels = STAGE_CHANNELS[-1]
+    type_channels = _STAGE_CHANNELS[-1]
 
-    def __init__(self, dropout: float = DEFAULT_DROPOUT) -> None:
+    def __init__(self, dropout: float = _DEFAULT_DROPOUT) -> None:
         super().__init__()
         backbone = resnet18(weights=None)
         self.stem = nn.Sequential(
@@ -123,20 +123,20 @@ class CellNetwork(Backbone):
         Lin et al. 2017, Feature pyramid networks for object detection.
     """
 
-    type_channels = len(TYPE_WINDOWS) * sum(STAGE_CHANNELS[1:])
+    type_channels = len(_TYPE_WINDOWS) * sum(_STAGE_CHANNELS[1:])
 
-    def __init__(self, dropout: float = DEFAULT_DROPOUT) -> None:
+    def __init__(self, dropout: float = _DEFAULT_DROPOUT) -> None:
         super().__init__(dropout)
-        keep_resolution(self.stages[3][0])  # type: ignore[index]
+        _keep_resolution(self.stages[3][0])  # type: ignore[index]
         self.laterals = nn.ModuleList(
-            nn.Conv2d(channels, DECODER_CHANNELS, kernel_size=1) for channels in STAGE_CHANNELS
+            nn.Conv2d(channels, _DECODER_CHANNELS, kernel_size=1) for channels in _STAGE_CHANNELS
         )
         self.smooth = nn.Sequential(
-            nn.Conv2d(DECODER_CHANNELS, DECODER_CHANNELS, kernel_size=3, padding=1, bias=False),
-            nn.BatchNorm2d(DECODER_CHANNELS),
+            nn.Conv2d(_DECODER_CHANNELS, _DECODER_CHANNELS, kernel_size=3, padding=1, bias=False),
+            nn.BatchNorm2d(_DECODER_CHANNELS),
             nn.ReLU(inplace=True),
         )
-        self.fine_head = nn.Conv2d(DECODER_CHANNELS, 1, kernel_size=1)
+        self.fine_head = nn.Conv2d(_DECODER_CHANNELS, 1, kernel_size=1)
         # Most cells are tumor-free: a bias near their share keeps the first steps small.
         with torch.no_grad():
             for head in (self.cell_head, self.fine_head):
@@ -167,7 +167,7 @@ class CellNetwork(Backbone):
         return self.fine_head(self.smooth(merged))[:, 0], self.cell_head(features)[:, 0]
 
     def type_features(self, stage_maps: list[Tensor], coarse: Tensor) -> Tensor:
-        """Return the last two stages' maps, averaged over each of `TYPE_WINDOWS`.
+        """Return the last two stages' maps, averaged over each of `_TYPE_WINDOWS`.
 
         Args:
             stage_maps: Maps of all stages, as `stage_maps` returns them.
@@ -180,7 +180,7 @@ class CellNetwork(Backbone):
         maps = torch.cat([stage_maps[2], self.dropout(stage_maps[3])], dim=1).flatten(2)
         # Detached: learning types must not change the cells.
         hot = coarse.detach().flatten(1)
-        windows = torch.stack([(share * hot).softmax(1) for share in TYPE_WINDOWS], dim=2)
+        windows = torch.stack([(share * hot).softmax(1) for share in _TYPE_WINDOWS], dim=2)
         return (maps @ windows).transpose(1, 2).flatten(1)
 
 
@@ -200,7 +200,7 @@ class PooledNetwork(Backbone):
     top_cells = ALL_CELLS
 
 
-def build_network(architecture: str, dropout: float = DEFAULT_DROPOUT) -> Backbone:
+def build_network(architecture: str, dropout: float = _DEFAULT_DROPOUT) -> Backbone:
     """Return a network with random weights.
 
     Args:
@@ -225,7 +225,7 @@ def network_of(top_cells: int) -> Backbone:
     return build_network(POOLED if top_cells == ALL_CELLS else CELLS)
 
 
-def keep_resolution(block: Any) -> None:
+def _keep_resolution(block: Any) -> None:
     """Set the stride of a residual stage's first block to 1; changed in place."""
     block.conv1.stride = (1, 1)
     block.downsample[0].stride = (1, 1)

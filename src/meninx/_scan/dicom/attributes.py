@@ -20,7 +20,7 @@ from meninx._scan.frame import Promise, Triple
 GRAY = ("MONOCHROME1", "MONOCHROME2")
 # Beginnings of the other values of PhotometricInterpretation (DICOM PS3.3 C.7.6.3.1.2).
 COLORED = ("RGB", "YBR", "PALETTE", "HSV", "ARGB", "CMYK", "XYB")
-RESCALE = ("RescaleSlope", "RescaleIntercept")
+_RESCALE = ("RescaleSlope", "RescaleIntercept")
 
 
 def file_attributes(dataset: Dataset) -> dict[str, Any]:
@@ -95,11 +95,11 @@ def description_text(dataset: Dataset) -> str:
 
 def rescale(dataset: Dataset) -> dict[str, Any]:
     """Return the fields `slope`, `intercept` and `unread` of `Frame`."""
-    slope, intercept = (number(dataset, name) for name in RESCALE)
+    slope, intercept = (number(dataset, name) for name in _RESCALE)
     return {
         "slope": 1.0 if slope is None else slope,
         "intercept": intercept or 0.0,
-        "unread": tuple(name for name in RESCALE if is_unreadable(dataset, name)),
+        "unread": tuple(name for name in _RESCALE if is_unreadable(dataset, name)),
     }
 
 

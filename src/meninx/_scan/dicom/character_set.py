@@ -12,12 +12,12 @@ from pydicom.tag import Tag
 
 from meninx._scan.dicom.values import items, stored
 
-UTF_8 = "ISO_IR 192"
+_UTF_8 = "ISO_IR 192"
 # Declared character sets that are plain ASCII and explain no higher byte.
-ASCII_ALONE = ("", "ISO_IR 6", "ISO 2022 IR 6")
+_ASCII_ALONE = ("", "ISO_IR 6", "ISO 2022 IR 6")
 # Value representations whose text is encoded in SpecificCharacterSet (DICOM PS3.5 6.1.2.3).
 TEXTS = ("LO", "LT", "PN", "SH", "ST", "UC", "UT")
-CHARACTER_SET = Tag("SpecificCharacterSet")
+_CHARACTER_SET = Tag("SpecificCharacterSet")
 # Replaces bytes that can't be decoded.
 UNKNOWN_SIGN = "\N{REPLACEMENT CHARACTER}"
 _MISSPELLED = re.compile(r"^ISO[^_]IR|^ISO.2022.IR.")
@@ -40,8 +40,8 @@ def mend_character_set(dataset: Dataset) -> None:
     names = [name.strip() for name in declared.split("\\")]
     if not all(_is_known(name) for name in names):
         _rewrite(dataset, _decoder_of(declared))
-    elif (declared in ASCII_ALONE and not _is_all(dataset, bytes.isascii)) or (
-        declared == UTF_8 and not _is_all(dataset, _is_utf_8)
+    elif (declared in _ASCII_ALONE and not _is_all(dataset, bytes.isascii)) or (
+        declared == _UTF_8 and not _is_all(dataset, _is_utf_8)
     ):
         _rewrite(dataset, _decoder_of(""))
 
@@ -114,9 +114,9 @@ def _rewrite(dataset: Dataset, decode: Callable[[bytes], str]) -> None:
         if not element.value.isascii():
             data = decode(element.value).encode()
             dataset[element.tag] = element._replace(value=data, length=len(data))
-    dataset.SpecificCharacterSet = UTF_8
+    dataset.SpecificCharacterSet = _UTF_8
     # pydicom decodes texts, also of items, by the character set named when the file was read.
-    dataset.set_original_encoding(*dataset.original_encoding, convert_encodings(UTF_8))
+    dataset.set_original_encoding(*dataset.original_encoding, convert_encodings(_UTF_8))
     for item in _items(dataset):
-        if CHARACTER_SET in item or not _is_all(item, bytes.isascii):
+        if _CHARACTER_SET in item or not _is_all(item, bytes.isascii):
             _rewrite(item, decode)

@@ -26,7 +26,7 @@ MR_CLASSES = (
 # Modalities whose images some tools store as MR images; OT, which names no machine, is accepted.
 OTHER_MODALITIES = ("CT", "PT", "NM", "US", "CR", "DX", "XA", "RF", "MG", "OP")
 # Without these the pixels can't be decoded.
-REQUIRED = ("Rows", "Columns", "BitsAllocated")
+_REQUIRED = ("Rows", "Columns", "BitsAllocated")
 NO_CLASS = "no SOPClassUID: not a DICOM image"
 
 
@@ -40,7 +40,7 @@ def pixels_fault(dataset: Dataset, sop_class: str | None, limits: Limits) -> Inp
     if sop_class not in MR_CLASSES:
         return None
     # One number each: with several it is unclear which counts.
-    missing = [name for name in REQUIRED if (numbers(dataset, name, 1) or (0.0,))[0] < 1]
+    missing = [name for name in _REQUIRED if (numbers(dataset, name, 1) or (0.0,))[0] < 1]
     if missing:
         return UnreadableFile(
             f"the header lacks {', '.join(missing)}, or they are no numbers: it is truncated or "

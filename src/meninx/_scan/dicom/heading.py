@@ -19,13 +19,13 @@ from meninx._scan.limits import MIB, Limits
 from meninx._scan.source import GZIP_MAGIC, Source, reading
 
 # All attributes of a heading lie at or before SeriesNumber.
-LAST_TAG = 0x00200011
-META_BYTES = 1024
+_LAST_TAG = 0x00200011
+_META_BYTES = 1024
 # Unpacked bytes of a gzipped file that are read: enough for a heading, and a bomb stops there.
-PACKED_HEAD_BYTES = 4 * MIB
+_PACKED_HEAD_BYTES = 4 * MIB
 # Largest unpacked size of a deflated file.
-DEFLATED_LIMITS = Limits(file_bytes=512 * MIB)
-LONGEST_VALUE = 300
+_DEFLATED_LIMITS = Limits(file_bytes=512 * MIB)
+_LONGEST_VALUE = 300
 
 
 @dataclass(frozen=True)
@@ -98,13 +98,13 @@ def read_heading(path: Path) -> Heading:
     with reading("", "the DICOM header"), warnings.catch_warnings(), path.open("rb") as file:
         warnings.simplefilter("ignore")  # pydicom warns about every unusual value, and quotes it
         opened = _without_packing(path, file)
-        head = opened.read(META_BYTES)
+        head = opened.read(_META_BYTES)
         opened.seek(0)
         if DEFLATED in head[132:]:
-            check_deflated(opened.read(), DEFLATED_LIMITS)
+            check_deflated(opened.read(), _DEFLATED_LIMITS)
             opened.seek(0)
         dataset = read_partial(
-            opened, stop_when=lambda tag, *_: tag > LAST_TAG, force=head[128:132] != b"DICM"
+            opened, stop_when=lambda tag, *_: tag > _LAST_TAG, force=head[128:132] != b"DICM"
         )
         mend_character_set(dataset)
         return _heading_of(dataset)
@@ -117,7 +117,7 @@ def _without_packing(path: Path, file: BinaryIO) -> BinaryIO:
     if not packed:
         return file
     source = Source(path.name, path, path.stat().st_size)
-    return io.BytesIO(source.head(PACKED_HEAD_BYTES, DEFLATED_LIMITS))
+    return io.BytesIO(source.head(_PACKED_HEAD_BYTES, _DEFLATED_LIMITS))
 
 
 def _heading_of(dataset: FileDataset) -> Heading:
@@ -148,7 +148,7 @@ def clean_text(value: str) -> str:
     # Bytes outside the character set become surrogates, which databases refuse.
     value = value.encode("utf-8", "replace").decode("utf-8")
     return " ".join("".join(sign if sign.isprintable() else " " for sign in value).split())[
-        :LONGEST_VALUE
+        :_LONGEST_VALUE
     ]
 
 

@@ -18,7 +18,7 @@ from meninx._scan.source import Source, reading
 
 # Decoder of each compressed syntax, chosen for damaged files: gdcm, pydicom's first choice, ends
 # the whole process on some broken JPEG 2000 streams.
-DECODERS = {
+_DECODERS = {
     pydicom.uid.RLELossless: "pydicom",
     pydicom.uid.JPEG2000: "pylibjpeg",
     pydicom.uid.JPEG2000Lossless: "pylibjpeg",
@@ -33,7 +33,7 @@ DECODERS = {
     pydicom.uid.JPEGExtended12Bit: "gdcm",
 }
 # Padding lies this far from all measured values, as a share of their range.
-PADDING_DISTANCE = 0.1
+_PADDING_DISTANCE = 0.1
 # Tag of the first attribute that holds pixels.
 PIXELS = 0x7FE00000
 
@@ -102,7 +102,7 @@ def decode(
         syntax = dataset.file_meta.TransferSyntaxUID
         if not syntax.is_encapsulated:
             _check_frames(dataset)
-        decoded = pixel_array(dataset, decoding_plugin=DECODERS.get(syntax, ""))
+        decoded = pixel_array(dataset, decoding_plugin=_DECODERS.get(syntax, ""))
         pixels = decoded[None] if decoded.ndim == 2 else decoded
         bits = int(dataset.BitsStored)
         if signed is None and pixels.max() >= 2 ** (bits - 1):
@@ -146,7 +146,7 @@ def _padded(pixels: NDArray[np.integer], dataset: Dataset) -> NDArray[np.bool_] 
     if not padded.any() or padded.all():
         return None
     lowest, highest = float(pixels[~padded].min()), float(pixels[~padded].max())
-    far = PADDING_DISTANCE * (highest - lowest)
+    far = _PADDING_DISTANCE * (highest - lowest)
     return padded if lowest - high > far or low - highest > far else None
 
 

@@ -10,14 +10,14 @@ from pydicom.sequence import Sequence as Items
 from pydicom.tag import BaseTag, Tag
 
 # Whole numbers are signed and of 32 bits (DICOM PS3.5 6.2, IS).
-LARGEST_WHOLE = 2**31 - 1
-NUMERIC = ("DS", "IS", "FD", "FL", "US", "SS", "UL", "SL", "UV", "SV")
+_LARGEST_WHOLE = 2**31 - 1
+_NUMERIC = ("DS", "IS", "FD", "FL", "US", "SS", "UL", "SL", "UV", "SV")
 PIXELS = Tag("PixelData")
 # Groups below this belong to messages, files and directories, not to an image.
-FIRST_GROUP = 0x0008
+_FIRST_GROUP = 0x0008
 
 
-def value_of(dataset: Dataset, name: str) -> Any:
+def _value_of(dataset: Dataset, name: str) -> Any:
     """Return a value as pydicom converts it; None if it is missing, empty or unreadable.
 
     Args:
@@ -51,7 +51,7 @@ def number(dataset: Dataset, name: str) -> float | None:
 def whole_number(dataset: Dataset, name: str) -> int | None:
     """Return a whole number of at most 32 bits, the first of several; None if there is none."""
     value = number(dataset, name)
-    whole = value is not None and value.is_integer() and abs(value) <= LARGEST_WHOLE
+    whole = value is not None and value.is_integer() and abs(value) <= _LARGEST_WHOLE
     return int(value) if whole and value is not None else None
 
 
@@ -63,7 +63,7 @@ def numbers(dataset: Dataset, name: str, count: int) -> tuple[float, ...] | None
 
 def _numbers(dataset: Dataset, name: str) -> list[float]:
     """Return an attribute's numbers; an empty list if any is not finite."""
-    value = value_of(dataset, name)
+    value = _value_of(dataset, name)
     values = value if isinstance(value, MultiValue | list | tuple) else (value,)
     found = []
     for part in values:
@@ -76,7 +76,7 @@ def _numbers(dataset: Dataset, name: str) -> list[float]:
 
 def texts(dataset: Dataset, name: str) -> tuple[str, ...]:
     """Return all texts of an attribute, as stored if pydicom can't convert them."""
-    value = value_of(dataset, name)
+    value = _value_of(dataset, name)
     if value is None:
         return tuple(filter(None, stored(dataset, name).split("\\")))
     values = value if isinstance(value, MultiValue | list | tuple) else (value,)
@@ -94,7 +94,7 @@ def _as_text(value: Any) -> str:
 
 def items(dataset: Dataset, name: str) -> Sequence[Dataset]:
     """Return the items of a sequence; none if the attribute is missing or no sequence."""
-    value = value_of(dataset, name)
+    value = _value_of(dataset, name)
     return value if isinstance(value, Items) else ()
 
 
@@ -150,7 +150,7 @@ def drop_unreadable(dataset: Dataset) -> list[BaseTag]:
     """
     dropped = []
     for tag in list(dataset.keys()):
-        if tag.group < FIRST_GROUP or not _is_sound(dataset, tag):
+        if tag.group < _FIRST_GROUP or not _is_sound(dataset, tag):
             del dataset[tag]
             dropped.append(tag)
         elif tag != PIXELS and isinstance(dataset[tag].value, Items):
@@ -165,7 +165,7 @@ def _is_sound(dataset: Dataset, tag: BaseTag) -> bool:
         return True
     try:
         element = dataset[tag]
-        if element.VR in NUMERIC and not element.is_empty:
+        if element.VR in _NUMERIC and not element.is_empty:
             return all(map(math.isfinite, element.value if element.VM > 1 else [element.value]))
     except Exception:  # noqa: BLE001 - pydicom documents no list of what bytes make it raise
         return False

@@ -34,7 +34,7 @@ class OpinionResponse(BaseModel):
     signature: str
 
 
-def opinion_response(opinion: Opinion) -> OpinionResponse:
+def _opinion_response(opinion: Opinion) -> OpinionResponse:
     """Return an opinion as the API gives it."""
     return OpinionResponse(
         scan=opinion.scan,
@@ -51,7 +51,7 @@ def opinion_response(opinion: Opinion) -> OpinionResponse:
 def opinions(study_id: Id, reader: MayRead, session: SessionNeeded) -> list[OpinionResponse]:
     """Return readers' opinions, the newest first; also of a study that was erased."""
     found = study_of(session, reader, study_id, erased=True)
-    return [opinion_response(opinion) for opinion in opinions_of(session, found)]
+    return [_opinion_response(opinion) for opinion in opinions_of(session, found)]
 
 
 @opinion_api.post("/studies/{study_id}/opinions", status_code=201)
@@ -69,4 +69,4 @@ def create_opinion(
         region = {name: list(corner) for name, corner in new.region.items()}
     stored = add_opinion(session, reader, found, new.scan, new.verdict, new.note, region, web.key)
     session.flush()
-    return opinion_response(stored)
+    return _opinion_response(stored)

@@ -26,7 +26,7 @@ from meninx._web.studies.sending import send_file
 from meninx._web.studies.worklist import WorklistQuery, list_studies
 
 study_api = APIRouter(prefix="/api/v1", responses=ERRORS)
-LONGEST_REASON = 400
+_LONGEST_REASON = 400
 
 
 class StudyResponse(BaseModel):
@@ -151,7 +151,7 @@ def remove(
     reader: ReaderNeeded,
     session: SessionNeeded,
     web: WebNeeded,
-    reason: Annotated[str, Query(max_length=LONGEST_REASON)] = "",
+    reason: Annotated[str, Query(max_length=_LONGEST_REASON)] = "",
 ) -> None:
     """Delete a study with its pixels: its uploader or an administrator.
 

@@ -16,7 +16,7 @@ from meninx._web.studies.uploads import add_chunk, delete_upload, own_upload, st
 
 upload_api = APIRouter(prefix="/api/v1", responses=ERRORS)
 # Most bytes in a part of a file.
-LARGEST_CHUNK = 16 * 1024**2
+_LARGEST_CHUNK = 16 * 1024**2
 # Most bytes and files in a form of whole files; its Content-Length is checked before it is read.
 LARGEST_BATCH, MAX_FILES = 64 * 1024**2, 1000
 LONGEST_NAME = 1000
@@ -63,10 +63,10 @@ def begin(begin: Begin, reader: MayUpload, session: SessionNeeded, web: WebNeede
     return Started(id=upload.id)
 
 
-BYTES = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+_BYTES = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 
 
-async def body_of(request: Request) -> bytes:
+async def _body_of(request: Request) -> bytes:
     """Return a request's body, unless it is too large for a part.
 
     Args:
@@ -76,25 +76,25 @@ async def body_of(request: Request) -> bytes:
         Its bytes.
 
     Raises:
-        LimitExceeded: If there are more than `LARGEST_CHUNK`.
+        LimitExceeded: If there are more than `_LARGEST_CHUNK`.
     """
     pieces, length = [], 0
     async for piece in request.stream():
         pieces.append(piece)
         length += len(piece)
-        if length > LARGEST_CHUNK:
-            raise LimitExceeded(f"a part holds at most {LARGEST_CHUNK:,} bytes")
+        if length > _LARGEST_CHUNK:
+            raise LimitExceeded(f"a part holds at most {_LARGEST_CHUNK:,} bytes")
     return b"".join(pieces)
 
 
-@upload_api.put("/uploads/{upload_id}/parts", openapi_extra={"requestBody": {"content": BYTES}})
+@upload_api.put("/uploads/{upload_id}/parts", openapi_extra={"requestBody": {"content": _BYTES}})
 def part(
     upload_id: Id,
     name: Name,
     reader: MayUpload,
     session: SessionNeeded,
     web: WebNeeded,
-    data: Annotated[bytes, Depends(body_of)],
+    data: Annotated[bytes, Depends(_body_of)],
     offset: Annotated[int, Query(ge=0, le=2**53)] = 0,
 ) -> Received:
     """Send a part of a file as the body; an empty one asks how far the file has come."""
@@ -132,7 +132,7 @@ async def files_of(
         ]
 
 
-FORM = {
+_FORM = {
     "multipart/form-data": {
         "schema": {
             "type": "object",
@@ -144,7 +144,7 @@ FORM = {
 }
 
 
-@upload_api.post("/uploads/{upload_id}/files", openapi_extra={"requestBody": {"content": FORM}})
+@upload_api.post("/uploads/{upload_id}/files", openapi_extra={"requestBody": {"content": _FORM}})
 def batch(
     upload_id: Id,
     reader: MayUpload,

@@ -28,14 +28,14 @@ UPLOAD, READ, NODE = "upload", "read", "node"
 SCOPES = {UPLOAD: (UPLOAD,), READ: (READ,), NODE: (UPLOAD, READ)}
 LONGEST_KEY_DAYS = 366
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,99}")
-SHORTEST_PASSWORD = 10
+_SHORTEST_PASSWORD = 10
 # argon2 takes 64 MB and a core for each password: at most two are checked at a time.
-CHECKS = threading.BoundedSemaphore(2)
+_CHECKS = threading.BoundedSemaphore(2)
 PASSWORDS = PasswordHash((Argon2Hasher(),))
 # One message, so that it does not say which accounts exist.
-SIGN_IN_REFUSED = "wrong name or password, or too many tries; wait a while"
+_SIGN_IN_REFUSED = "wrong name or password, or too many tries; wait a while"
 # Shortest time between two updates of a session's last use.
-SEEN_EVERY = timedelta(minutes=1)
+_SEEN_EVERY = timedelta(minutes=1)
 
 
 @cache
@@ -70,7 +70,7 @@ class Reader:
         return self.role == ADMINISTRATOR
 
 
-def digest_of(secret: str) -> str:
+def _digest_of(secret: str) -> str:
     """Return the hash under which a secret of 256 random bits is stored."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
@@ -174,7 +174,7 @@ def change_password(session: Session, user: User, old: str, new: str) -> None:
     Raises:
         OptionError: If the old one is wrong, or the new one too short.
     """
-    with CHECKS:
+    with _CHECKS:
         right = PASSWORDS.verify(old, user.password)
     if not right:
         raise OptionError("the old password is wrong")
@@ -208,8 +208,8 @@ def reset_password(session: Session, name: str, *, administrator: bool = False) 
 
 
 def _checked(password: str) -> str:
-    if len(password) < SHORTEST_PASSWORD:
-        raise OptionError(f"the password is too short: at least {SHORTEST_PASSWORD} characters")
+    if len(password) < _SHORTEST_PASSWORD:
+        raise OptionError(f"the password is too short: at least {_SHORTEST_PASSWORD} characters")
     return password
 
 
@@ -257,16 +257,16 @@ def sign_in(
             say which.
     """
     user = session.scalar(select(User).where(User.name == name).with_for_update())
-    with CHECKS:
+    with _CHECKS:
         right = PASSWORDS.verify(password, user.password if user else hash_of_nobody())
     if user is None:
-        raise OptionError(SIGN_IN_REFUSED)
+        raise OptionError(_SIGN_IN_REFUSED)
     known_device = secrets_equal(device, device_mark(user, key))
     locked = not known_device and (user.locked_until or now()) > now()
     if not right or not user.active or locked:
         if not locked and not known_device:
             _count_failure(session, user, settings)
-        raise OptionError(SIGN_IN_REFUSED)
+        raise OptionError(_SIGN_IN_REFUSED)
     user.failures, user.locked_until = 0, None
     return *open_session(session, user), device_mark(user, key)
 
@@ -284,7 +284,7 @@ def _count_failure(session: Session, user: User, settings: Settings) -> None:
 def open_session(session: Session, user: User) -> tuple[str, Reader]:
     """Open a session for an account; return the cookie's secret and the reader."""
     secret = secrets.token_urlsafe(32)
-    opened = SignIn(user_id=user.id, digest=digest_of(secret), csrf=secrets.token_urlsafe(24))
+    opened = SignIn(user_id=user.id, digest=_digest_of(secret), csrf=secrets.token_urlsafe(24))
     session.add(opened)
     session.flush()
     record(session, user.name, "signed in")
@@ -307,7 +307,7 @@ def reader_of_cookie(
         The reader, or None.
     """
     found = session.execute(
-        select(SignIn, User).join(User).where(SignIn.digest == digest_of(secret))
+        select(SignIn, User).join(User).where(SignIn.digest == _digest_of(secret))
     ).first()
     if found is None:
         return None
@@ -315,14 +315,14 @@ def reader_of_cookie(
     if now() - opened.seen > timedelta(hours=settings.session_hours) or not user.active:
         session.delete(opened)
         return None
-    if clicked and now() - opened.seen > SEEN_EVERY:
+    if clicked and now() - opened.seen > _SEEN_EVERY:
         opened.seen = now()
     return Reader(user.id, user.name, user.role, opened.csrf, user.must_change)
 
 
 def sign_out(session: Session, secret: str) -> None:
     """End a session."""
-    session.execute(delete(SignIn).where(SignIn.digest == digest_of(secret)))
+    session.execute(delete(SignIn).where(SignIn.digest == _digest_of(secret)))
 
 
 def add_token(session: Session, reader: Reader, name: str, scope: str, days: int) -> str:
@@ -348,7 +348,7 @@ def add_token(session: Session, reader: Reader, name: str, scope: str, days: int
     secret = "mnx_" + secrets.token_urlsafe(32)
     ends = now() + timedelta(days=days)
     session.add(
-        Token(user_id=reader.id, name=name[:100], digest=digest_of(secret), scope=scope, ends=ends)
+        Token(user_id=reader.id, name=name[:100], digest=_digest_of(secret), scope=scope, ends=ends)
     )
     record(session, reader.name, "key made", detail=f"{name[:100]}, {scope}, {days} days")
     return secret
@@ -359,7 +359,7 @@ def reader_of_token(session: Session, secret: str) -> Reader | None:
     found = session.execute(
         select(User, Token.scope)
         .join(Token)
-        .where(Token.digest == digest_of(secret), User.active, Token.ends > now())
+        .where(Token.digest == _digest_of(secret), User.active, Token.ends > now())
     ).first()
     if found is None:
         return None

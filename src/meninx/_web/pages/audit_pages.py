@@ -10,7 +10,7 @@ from meninx._web.store.database import AuditEntry
 
 audit_pages = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
-AUDIT_PAGE = 100
+_AUDIT_PAGE = 100
 
 
 @audit_pages.get("/audit")
@@ -22,7 +22,7 @@ def audit_log(
     study: str = "",
 ) -> HTMLResponse:
     """Show the audit log, the newest first."""
-    query = select(AuditEntry).order_by(AuditEntry.id.desc()).limit(AUDIT_PAGE)
+    query = select(AuditEntry).order_by(AuditEntry.id.desc()).limit(_AUDIT_PAGE)
     if before:
         query = query.where(AuditEntry.id < before)
     if study:

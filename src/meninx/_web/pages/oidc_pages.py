@@ -25,9 +25,9 @@ COOKIE, COOKIE_PATH = "meninx-oidc", "/oidc"
 # Longest time to sign in at the provider, and for an answer of the provider.
 MAX_SECONDS, TIMEOUT_SECONDS = 600, 10
 # Tolerated difference between the clocks of server and provider, seconds.
-LEEWAY_SECONDS = 60
+_LEEWAY_SECONDS = 60
 # Public-key signatures only, even if the provider offers "none", which can be forged.
-ALGORITHMS = ["RS256", "ES256", "PS256"]
+_ALGORITHMS = ["RS256", "ES256", "PS256"]
 
 oidc_pages = APIRouter(include_in_schema=False)
 
@@ -100,7 +100,7 @@ async def provider(request: Request, web: WebNeeded) -> StarletteOAuth2App:
             f"the sign-in provider names the issuer {name!r}, expected {issuer!r}; set "
             "MENINX_WEB_OIDC_ISSUER to the provider's own name"
         )
-    metadata["id_token_signing_alg_values_supported"] = ALGORITHMS
+    metadata["id_token_signing_alg_values_supported"] = _ALGORITHMS
     return client
 
 
@@ -118,7 +118,7 @@ async def login(
     return response
 
 
-async def verified_claims(
+async def _verified_claims(
     request: Request, web: WebNeeded, client: ProviderNeeded, code: Annotated[str, Query()] = ""
 ) -> dict[str, Any]:
     """Return the verified claims of an ID token (OpenID Connect Core 1.0, section 3.1.3.7).
@@ -141,7 +141,7 @@ async def verified_claims(
     try:
         token = await client.authorize_access_token(
             request,
-            leeway=LEEWAY_SECONDS,
+            leeway=_LEEWAY_SECONDS,
             claims_options={
                 "iss": {"essential": True, "value": web.settings.oidc_issuer},
                 "aud": {"essential": True, "value": web.settings.oidc_client},
@@ -164,11 +164,11 @@ def callback(
     request: Request,
     web: WebNeeded,
     # Before the session: no connection to the database is held while the provider answers.
-    claims: Annotated[dict[str, Any], Depends(verified_claims)],
+    claims: Annotated[dict[str, Any], Depends(_verified_claims)],
     session: SessionNeeded,
 ) -> Response:
     """Open a session for a person who was authenticated by the provider."""
-    user = user_of(session, web.settings.oidc_issuer, claims)
+    user = _user_of(session, web.settings.oidc_issuer, claims)
     if not user.active:
         raise HTTPException(403, "this account is closed")
     secret, _ = open_session(session, user)
@@ -177,7 +177,7 @@ def callback(
     return with_cookie(page(web, "signed-in.html", following=goal), secret, web)
 
 
-def user_of(session: Session, issuer: str, claims: dict[str, Any]) -> User:
+def _user_of(session: Session, issuer: str, claims: dict[str, Any]) -> User:
     """Return the account of a person of the provider; the first time a reader's account is added.
 
     Args:

@@ -18,9 +18,9 @@ from meninx._web.studies.deleting import delete_study, may_delete
 from meninx._web.studies.worklist import SHORT_ID, WorklistQuery, list_studies, list_version
 
 # Number of studies in one action.
-MAX_CHOSEN = 500
+_MAX_CHOSEN = 500
 worklist_pages = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
-Chosen = Annotated[list[str], Form(alias="study", max_length=MAX_CHOSEN)]
+Chosen = Annotated[list[str], Form(alias="study", max_length=_MAX_CHOSEN)]
 
 
 @worklist_pages.get("/")

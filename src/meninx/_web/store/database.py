@@ -32,7 +32,7 @@ from sqlalchemy.types import TypeDecorator
 from meninx._errors import OptionError
 
 # Longest wait of a second writer for the first, in SQLite.
-BUSY_SECONDS = 30
+_BUSY_SECONDS = 30
 # Connections of one process: one for each request that is answered at a time.
 CONNECTIONS = 40
 # States of a study: uploaded, taken by a worker, and done.
@@ -242,7 +242,7 @@ def folded(text: str) -> str:
     return "".join(sign for sign in plain if not unicodedata.combining(sign))
 
 
-def searchable(study: Any) -> str:
+def _searchable(study: Any) -> str:
     """Return the text that a search looks in: title and identity, the date in two formats."""
     words = (
         study.title,
@@ -259,7 +259,7 @@ def searchable(study: Any) -> str:
 @event.listens_for(Study, "before_insert")
 @event.listens_for(Study, "before_update")
 def _keep_searchable(_mapper: Any, _connection: Any, study: Study) -> None:
-    study.search_text = searchable(study)
+    study.search_text = _searchable(study)
 
 
 class Upload(Base):
@@ -343,7 +343,7 @@ def _prepare_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None
         "journal_mode = WAL",
         "synchronous = FULL",
         "foreign_keys = ON",
-        f"busy_timeout = {BUSY_SECONDS * 1000}",
+        f"busy_timeout = {_BUSY_SECONDS * 1000}",
     ):
         cursor.execute(f"PRAGMA {line}")
     cursor.close()

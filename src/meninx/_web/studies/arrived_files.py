@@ -111,7 +111,7 @@ def arrived_files(folder: Path, *, deidentify: bool) -> list[ArrivedFile]:
     Returns:
         Files, sorted by the names under which they were sent.
     """
-    found = [classify_file(folder / stored, name) for stored, name in names_in(folder).items()]
+    found = [_classify_file(folder / stored, name) for stored, name in names_in(folder).items()]
     files = _with_voxels(sorted(found, key=lambda file: (file.name, file.path.name)))
     return [_without_name(file) for file in files] if deidentify else files
 
@@ -130,7 +130,7 @@ def _without_name(file: ArrivedFile) -> ArrivedFile:
     return file if file.kind == "note" else replace(file, name=nameless(file.name))
 
 
-def classify_file(path: Path, name: str) -> ArrivedFile:
+def _classify_file(path: Path, name: str) -> ArrivedFile:
     """Return the kind of a file, by its first bytes and, for DICOM, its heading.
 
     Args:

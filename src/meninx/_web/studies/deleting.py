@@ -12,7 +12,7 @@ from meninx._web.store.audit import record
 from meninx._web.store.database import DONE, IDENTITY, Opinion, Study, now
 from meninx._web.store.settings import Settings
 
-ERASED = "erased"
+_ERASED = "erased"
 
 
 def may_delete(reader: Reader, study: Study) -> bool:
@@ -58,7 +58,7 @@ def _erase(study: Study) -> None:
     """Delete identity and findings of a study; its decision stays."""
     for name in (*IDENTITY, "patient_key"):
         setattr(study, name, "")
-    study.title, study.content_hash = ERASED, f"erased {study.id}"
+    study.title, study.content_hash = _ERASED, f"erased {study.id}"
     study.findings, study.series, study.file_names = [], [], {}
     study.state, study.lease, study.chosen, study.bytes = DONE, None, 0, 0
     study.withdrawn = study.withdrawn or now()

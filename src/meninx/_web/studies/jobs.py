@@ -38,10 +38,10 @@ from meninx._web.studies.uploads import delete_abandoned_uploads
 # Pause of a worker before it asks again whether a study waits, s: an index answers within 1 ms.
 POLL_SECONDS = 0.25
 # Pause after an error, such as a database that restarts, s.
-RETRY_SECONDS = 5.0
-CLEANUP_SECONDS = 3600.0
+_RETRY_SECONDS = 5.0
+_CLEANUP_SECONDS = 3600.0
 # Time for a worker to store a result after the time limit of scoring, s.
-LEASE_MARGIN_SECONDS = 30
+_LEASE_MARGIN_SECONDS = 30
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ class Jobs:
         Args:
             study_id: Id of the study.
         """
-        lease = now() + timedelta(seconds=self.settings.worker_seconds + LEASE_MARGIN_SECONDS)
+        lease = now() + timedelta(seconds=self.settings.worker_seconds + _LEASE_MARGIN_SECONDS)
         with self._sessions.begin() as session:
             # One statement, so that of two workers only one takes it.
             taken = session.execute(
@@ -161,7 +161,7 @@ def work(settings: Settings, *, alone: bool = True) -> None:
     try:
         while True:
             try:
-                if time.monotonic() - cleaned > CLEANUP_SECONDS:
+                if time.monotonic() - cleaned > _CLEANUP_SECONDS:
                     # Set first, so that an error in cleaning up does not block scoring.
                     cleaned = time.monotonic()
                     jobs.clean_up()
@@ -169,7 +169,7 @@ def work(settings: Settings, *, alone: bool = True) -> None:
                     time.sleep(POLL_SECONDS)
             except Exception:
                 # Such as a database that restarts. A study that was taken waits for its lease.
-                log.exception("a job failed; next try in %g s", RETRY_SECONDS)
-                time.sleep(RETRY_SECONDS)
+                log.exception("a job failed; next try in %g s", _RETRY_SECONDS)
+                time.sleep(_RETRY_SECONDS)
     finally:
         jobs.close()

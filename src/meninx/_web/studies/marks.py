@@ -8,7 +8,7 @@ from meninx._web.store.stored_results import Shown
 Box = Mapping[str, Sequence[int]]
 
 
-def shape_of(shown: Shown | None) -> tuple[int, int, int]:
+def _shape_of(shown: Shown | None) -> tuple[int, int, int]:
     """Return the number of voxels of a series along i, j and k.
 
     Args:
@@ -25,7 +25,7 @@ def shape_of(shown: Shown | None) -> tuple[int, int, int]:
     return shown.shape
 
 
-def check_inside(shown: Shown | None, voxel: Sequence[int]) -> None:
+def _check_inside(shown: Shown | None, voxel: Sequence[int]) -> None:
     """Check that a voxel lies in a series.
 
     Args:
@@ -35,7 +35,7 @@ def check_inside(shown: Shown | None, voxel: Sequence[int]) -> None:
     Raises:
         OptionError: If it lies outside the image, or there is no image.
     """
-    shape = shape_of(shown)
+    shape = _shape_of(shown)
     if not all(0 <= at < size for at, size in zip(voxel, shape, strict=True)):
         raise OptionError(
             f"voxel {', '.join(map(str, voxel))} lies outside of the image of "
@@ -53,7 +53,7 @@ def check_place(shown: Shown | None, place: Sequence[float]) -> None:
     Raises:
         OptionError: If it lies outside the image, or there is no image.
     """
-    shape = shape_of(shown)
+    shape = _shape_of(shown)
     if not all(-0.5 <= at <= size - 0.5 for at, size in zip(place, shape, strict=True)):
         raise OptionError(
             f"place {', '.join(f'{at:g}' for at in place)} lies outside of the image of "
@@ -74,7 +74,7 @@ def check_box(shown: Shown | None, box: Box) -> None:
     if set(box) != {"from", "to"}:
         raise OptionError("a region has two corners, `from` and `to`; mark both")
     for corner in box.values():
-        check_inside(shown, corner)
+        _check_inside(shown, corner)
     if any(first > last for first, last in zip(box["from"], box["to"], strict=True)):
         raise OptionError(
             "a number of the corner `from` is larger than that of `to`; exchange the two"

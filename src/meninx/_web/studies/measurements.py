@@ -17,7 +17,7 @@ from meninx._web.studies.series import SeriesView
 
 Kind = Literal["ruler", "box"]
 Ends = Mapping[str, Sequence[float]]
-MAX_MEASUREMENTS = 1000
+_MAX_MEASUREMENTS = 1000
 
 
 def add_measurement(
@@ -44,15 +44,15 @@ def add_measurement(
 
     Raises:
         OptionError: If there is no such series or image, or an end lies outside the image.
-        LimitExceeded: If the study has `MAX_MEASUREMENTS` already.
+        LimitExceeded: If the study has `_MAX_MEASUREMENTS` already.
     """
     if scan >= len(study.findings):
         raise OptionError(f"the study has no scan {scan}")
     shown = SeriesView(study, scan).viewer
     checked = _checked_box(shown, ends) if kind == "box" else _checked_ruler(shown, ends)
     query = select(func.count()).where(Measurement.study_id == study.id)
-    if (session.scalar(query) or 0) >= MAX_MEASUREMENTS:
-        raise LimitExceeded(f"a study holds at most {MAX_MEASUREMENTS} measurements; delete some")
+    if (session.scalar(query) or 0) >= _MAX_MEASUREMENTS:
+        raise LimitExceeded(f"a study holds at most {_MAX_MEASUREMENTS} measurements; delete some")
     made = Measurement(
         study_id=study.id,
         scan=scan,

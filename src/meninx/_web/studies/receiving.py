@@ -128,7 +128,7 @@ def _new_study(upload: Upload, arrival: Arrival, settings: Settings, *, alone: b
         study.title = heading.description or heading.patient_name or UNTITLED
     for name in IDENTITY:
         setattr(study, name, getattr(heading, name))
-    study.patient_key = person_key(heading)
+    study.patient_key = _person_key(heading)
     study.series = merged_series([], arrival.files)
     return study
 
@@ -147,7 +147,7 @@ def _hash_in(project_id: int, content_hash: str) -> str:
     return hashlib.sha256(f"{project_id}\n{content_hash}".encode()).hexdigest()
 
 
-def person_key(heading: Heading) -> str:
+def _person_key(heading: Heading) -> str:
     """Return a hash that only studies of one person share; empty where in doubt.
 
     Careless exports give many people one PatientID, so name and birth date have to agree as well.

@@ -13,7 +13,7 @@ from meninx._web.store.stored_results import (
 
 # Order of the worklist: the referred and the positive, then studies without an answer, then the
 # negative.
-PRIORITIES = {"refer": 0, "tumor": 1, "failed": 2, "refused": 3, "no_tumor": 4}
+_PRIORITIES = {"refer": 0, "tumor": 1, "failed": 2, "refused": 3, "no_tumor": 4}
 WAITING = 9
 
 
@@ -46,7 +46,7 @@ def store_result(study: Study, result: StudyResult, *, deidentify: bool) -> None
     study.decision = (answer.decision or answer.status) if answer else "failed"
     # As the public JSON has it: both are compared.
     study.probability = answer.as_json()["probability"] if answer else None
-    study.priority = PRIORITIES[study.decision]
+    study.priority = _PRIORITIES[study.decision]
 
 
 def _without_identity(series: StoredSeries) -> StoredSeries:

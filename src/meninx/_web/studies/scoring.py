@@ -36,7 +36,7 @@ WHY = {
 }
 
 # Images of a refused series that its preview shows.
-MAX_PREVIEWED = 9
+_MAX_PREVIEWED = 9
 
 
 def score_study(
@@ -85,7 +85,7 @@ def write_study(files: Path, out: Path, model: Path | None, spacing: str = "") -
     writers: list[Writer] = [objects, shown] if objects else [shown]
     study = score_study(cached_detector(model), files, writers, size)
     counts = objects.counts if objects else [0] * len(study.findings)
-    chosen, why = chosen_of(study.findings)
+    chosen, why = _chosen_of(study.findings)
     series = (
         replace(series, findings=findings, objects=count, why=why)
         for series, findings, count in zip(shown.series, study.findings, counts, strict=True)
@@ -109,7 +109,7 @@ class _ShownWriter:
         """Write the files of one series, and append it to `series`."""
         number, shown, preview = len(self.series), None, ""
         if result.scan is not None:
-            shown = write_viewer_files(result.scan, result, self._out, number)
+            shown = _write_viewer_files(result.scan, result, self._out, number)
         elif result.findings.status == "refused":
             preview = write_preview(result, self._out, number)
         findings = result.findings.without_maps()
@@ -156,7 +156,7 @@ def write_preview(result: "Result", out: Path, number: int) -> str:
     from meninx._render.thumbnail import contact_sheet
 
     source = result.source
-    images = source.stored_images(MAX_PREVIEWED) if isinstance(source, Unread) else []
+    images = source.stored_images(_MAX_PREVIEWED) if isinstance(source, Unread) else []
     if not images:
         return ""
     name = f"{number}-preview.png"
@@ -195,7 +195,7 @@ def _objects_writer(folder: Path) -> _ObjectsWriter | None:
     return _ObjectsWriter(folder) if importlib.util.find_spec("highdicom") else None
 
 
-def chosen_of(findings: Sequence[Findings]) -> tuple[int, str]:
+def _chosen_of(findings: Sequence[Findings]) -> tuple[int, str]:
     """Return the index of the finding to show first, and the reason in words."""
 
     def rank(index: int) -> tuple[bool, bool, float, int]:
@@ -207,7 +207,7 @@ def chosen_of(findings: Sequence[Findings]) -> tuple[int, str]:
     return chosen, WHY[findings[chosen].status]
 
 
-def write_viewer_files(scan: Scan, result: "Result", out: Path, number: int) -> Shown:
+def _write_viewer_files(scan: Scan, result: "Result", out: Path, number: int) -> Shown:
     """Write a scan, its heat map and a picture of its hottest slice.
 
     Args:

@@ -16,7 +16,7 @@ from meninx._web.studies.study_files import PACKED
 
 # No proxy caches it for others; a browser asks each time, so that rights are checked again.
 CACHING = "private, no-cache"
-PIECE_BYTES = 1024**2
+_PIECE_BYTES = 1024**2
 
 
 def stored_path(path: Path) -> Path:
@@ -79,5 +79,5 @@ def _tag_of(path: Path, *, unpacked: bool) -> str:
 
 def _unpacked(path: Path) -> Iterator[bytes]:
     with gzip.open(path) as file:
-        while piece := file.read(PIECE_BYTES):
+        while piece := file.read(_PIECE_BYTES):
             yield piece

@@ -24,9 +24,9 @@ from meninx._scan.completeness import incomplete_message
 from meninx._web.store.database import Study
 from meninx._web.store.stored_results import Shown, StoredSeries
 
-DISPLAY = {kind.name: kind.display for kind in TUMOR_TYPES}
+_DISPLAY = {kind.name: kind.display for kind in TUMOR_TYPES}
 SIDES = {"left": "left side", "right": "right side", "midline": "across the midline"}
-DIRECTIONS = ("left to right", "front to back", "feet to head")
+_DIRECTIONS = ("left to right", "front to back", "feet to head")
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class SeriesView:
     def types(self) -> Mapping[str, float]:
         """Probability of each tumor type by its display name, where types were measured."""
         shown = self.finding.shown_types
-        return {DISPLAY.get(name, name): share for name, share in shown.items()}
+        return {_DISPLAY.get(name, name): share for name, share in shown.items()}
 
     @property
     def words(self) -> Mapping[str, str]:
@@ -180,7 +180,7 @@ class SeriesView:
 
 def _size(extent_mm: Sequence[int]) -> str:
     sizes = ", ".join(
-        f"{size} mm {direction}" for size, direction in zip(extent_mm, DIRECTIONS, strict=True)
+        f"{size} mm {direction}" for size, direction in zip(extent_mm, _DIRECTIONS, strict=True)
     )
     return f"about {sizes}"
 

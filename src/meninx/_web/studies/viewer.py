@@ -67,10 +67,10 @@ def other_visits(session: Session, reader: Reader, study: Study) -> list[Study]:
         Study.withdrawn.is_(None),
         visible_to(reader),
     )
-    return sorted(session.scalars(query), key=visit_order, reverse=True)
+    return sorted(session.scalars(query), key=_visit_order, reverse=True)
 
 
-def visit_order(study: Study) -> tuple[str, str, str]:
+def _visit_order(study: Study) -> tuple[str, str, str]:
     """Return the sort key of a patient's visits: date and time, then the time of arrival."""
     return study.study_date, study.study_time, study.received.isoformat()
 
@@ -164,7 +164,7 @@ def _pane(view: SeriesView, shown: Shown) -> dict[str, Any]:
     }
 
 
-def closest_series(study: Study, shown: SeriesView) -> SeriesView | None:
+def _closest_series(study: Study, shown: SeriesView) -> SeriesView | None:
     """Return the series of a study that is most like another one; None where it has no image.
 
     Args:
@@ -200,9 +200,9 @@ def visit_rows(
     """
     rows: list[Mapping[str, Any]] = []
     for visit in visits:
-        match = closest_series(visit, panes[0]) if panes else None
+        match = _closest_series(visit, panes[0]) if panes else None
         key = name_in_address(match, panes[0]) if match else ""
         rows.append(
-            {"study": visit, "earlier": visit_order(visit) < visit_order(study), "key": key}
+            {"study": visit, "earlier": _visit_order(visit) < _visit_order(study), "key": key}
         )
     return rows

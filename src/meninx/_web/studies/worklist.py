@@ -54,7 +54,7 @@ _UNKNOWN: Mapping[Sort, ColumnElement[bool]] = {
     "accession": Study.accession == "",
     "date": Study.study_date == "",
 }
-DESCENDING = frozenset[Sort]({"probability", "date", "received"})
+_DESCENDING = frozenset[Sort]({"probability", "date", "received"})
 
 
 class WorklistQuery(BaseModel):
@@ -97,7 +97,7 @@ class WorklistQuery(BaseModel):
     @property
     def descending(self) -> bool:
         """Whether the largest value is first."""
-        return self.order == "desc" or (not self.order and self.sort in DESCENDING)
+        return self.order == "desc" or (not self.order and self.sort in _DESCENDING)
 
     @property
     def filtered(self) -> bool:
@@ -117,7 +117,7 @@ class WorklistQuery(BaseModel):
     def sorted_by(self, column: Sort) -> str:
         """Return the address of the list sorted by a column, or reversed if it is already."""
         order = ""
-        if column == self.sort and self.descending == (column in DESCENDING):
+        if column == self.sort and self.descending == (column in _DESCENDING):
             order = "asc" if self.descending else "desc"
         return self.address(sort=column, order=order, page=1)
 
@@ -167,10 +167,10 @@ def list_studies(session: Session, reader: Reader, wanted: WorklistQuery) -> Stu
     # Ids first, which an index alone answers without reading the findings of all other studies.
     found = {study.id: study for study in session.scalars(select(Study).where(Study.id.in_(shown)))}
     studies = [found[name] for name in shown]
-    return StudyList(studies, count, wanted.page, readers_of(session, shown))
+    return StudyList(studies, count, wanted.page, _readers_of(session, shown))
 
 
-def readers_of(session: Session, study_ids: Iterable[str]) -> Mapping[str, list[str]]:
+def _readers_of(session: Session, study_ids: Iterable[str]) -> Mapping[str, list[str]]:
     """Return the names of readers with an opinion on each study, the earliest first."""
     readers: dict[str, list[str]] = {name: [] for name in study_ids}
     query = (

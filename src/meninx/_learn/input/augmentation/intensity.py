@@ -21,7 +21,7 @@ from meninx._learn.input.augmentation.batch import (
 )
 
 # Depth from which on a pixel belongs to the head.
-HEAD_DEPTH = 0.01
+_HEAD_DEPTH = 0.01
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class RandomInversion(TransformOfSome):
 
     def changed(self, batch: SliceBatch) -> Tensor:
         """Return inverted heads."""
-        head = (batch.depth > HEAD_DEPTH).to(batch.image.dtype)
+        head = (batch.depth > _HEAD_DEPTH).to(batch.image.dtype)
         if batch.kept is not None:
             head = head * batch.kept
         return (1.05 - batch.image).clamp_min(0) * head
@@ -225,7 +225,7 @@ def coarser(image: Tensor, smallest: float) -> Tensor:
 
 
 # Quantization of an 8 x 8 block's frequencies at quality 50 (ISO/IEC 10918-1, table K.1).
-JPEG_TABLE = (
+_JPEG_TABLE = (
     (16, 11, 10, 16, 24, 40, 51, 61),
     (12, 12, 14, 19, 26, 58, 60, 55),
     (14, 13, 16, 24, 40, 57, 69, 56),
@@ -253,7 +253,7 @@ def compressed(image: Tensor, quality: Tensor) -> Tensor:
     basis[0] = math.sqrt(1 / 8)
     blocks = image.view(count, channels, height // 8, 8, width // 8, 8).transpose(3, 4) * 255 - 128
     scale = torch.where(quality < 50, 5000 / quality, 200 - 2 * quality) / 100
-    table = torch.tensor(JPEG_TABLE, dtype=image.dtype)
+    table = torch.tensor(_JPEG_TABLE, dtype=image.dtype)
     steps = (table * scale[:, None, None]).clamp_min(1)[:, None, None, None]
     frequencies = (basis @ blocks @ basis.T / steps).round() * steps
     decoded = (basis.T @ frequencies @ basis + 128) / 255

@@ -25,7 +25,7 @@ from meninx._learn.input.augmentation.batch import (
 )
 
 # Area of the smallest tumor that is copied, pixels.
-MIN_TUMOR_AREA = 30
+_MIN_TUMOR_AREA = 30
 # Smallest mean change of intensity that counts as a tumor.
 MIN_CONTRAST = 0.06
 
@@ -53,7 +53,7 @@ class LesionCopyPaste:
 
     def __call__(self, batch: SliceBatch) -> SliceBatch:
         """Return the batch; a slice that received a tumor has it in its mask."""
-        donors = torch.nonzero(batch.mask.sum((1, 2, 3)) > MIN_TUMOR_AREA).flatten()
+        donors = torch.nonzero(batch.mask.sum((1, 2, 3)) > _MIN_TUMOR_AREA).flatten()
         wants_tumor = batch.tumor_free & chosen(batch.count, self.probability)
         wants_patch = ~wants_tumor & chosen(batch.count, self.negative)
         places = torch.nonzero(wants_tumor | wants_patch).flatten()
