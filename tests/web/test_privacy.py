@@ -82,7 +82,7 @@ def test_planted_names_reach_no_log(tmp_path, planted, node_account, monkeypatch
                 def done():
                     with sessions() as session:
                         found = session.query(Study).all()
-                        handed = (tmp_path / "node.log").read_bytes().count(b"judged")
+                        handed = (tmp_path / "node.log").read_bytes().count(b"scored")
                         return handed and found and all(study.state == DONE for study in found)
 
                 wait_for(done, 200)
@@ -94,7 +94,7 @@ def test_planted_names_reach_no_log(tmp_path, planted, node_account, monkeypatch
                     client.get(f"studies/{study['id']}/objects")
                 assert client.get("studies", params={"page": NAME}).status_code == 422
     logs = {path.name: path.read_text() for path in tmp_path.glob("*.log")}
-    assert "judged" in logs["node.log"]
+    assert "scored" in logs["node.log"]
     assert "http://127.0.0.1" in logs["web.log"]
     for name, text in logs.items():
         for part in NAME.split():

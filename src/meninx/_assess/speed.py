@@ -98,8 +98,8 @@ def make_inputs(folder: Path, pictures: int, slices: int = SERIES_SLICES) -> Inp
         Folders of the pictures and of the series.
     """
     rendered = min(slices, RENDERED_SLICES)
-    grid = grid_of("sagittal", (256, 256, rendered), (0.95, 0.95, HEAD_MM / rendered))
-    scan = make_study("series", 8_000_000, "glioma", "T1", "sagittal", grid).scan
+    grid = grid_of("axial", (256, 256, rendered), (0.95, 0.95, HEAD_MM / rendered))
+    scan = make_study("series", 8_000_000, "glioma", "T1", "axial", grid).scan
     write_dicom(_finer(scan, slices), folder / "series", 0)
     middle = scan.slice(len(scan) // 2).image
     gray = np.clip(middle / np.percentile(middle, 99.5) * 255, 0, 255).astype(np.uint8)
