@@ -1,9 +1,9 @@
 """Measure what linear heads on the shipped network's features recognize: sequence, plane, rotation.
 
-Single slices of lgg/ and tumor-free/, each in its four rotations. Folds are parted by person: every
-slice is recognized by a head that was not fitted on its person. The network itself was trained on
-these people, without these labels. Run: python -m lab.evidence.recognition [--json FILE] with
-MENINX_DATA
+Single slices of lgg/ and tumor-free/, each in its four rotations, and scans by the mean of three
+slices. Folds are parted by person: every slice is recognized by a head that was not fitted on its
+person. The network itself was trained on these people, without these labels.
+Run: python -m lab.evidence.recognition [--json FILE] with MENINX_DATA
 """
 
 import argparse
@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import balanced_accuracy_score
+from sklearn.metrics import balanced_accuracy_score, confusion_matrix, recall_score
 from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -54,13 +54,15 @@ class Labels:
     """The labels of a slice.
 
     Args:
+        scan: Name of its scan.
         person: Name of its person.
         sequence: MR sequence.
-        plane: Anatomic plane.
-        skull: Whether the skull is shown: `on`, `off`, or empty if unknown.
+        plane: Anatomic plane; empty if the geometry is unknown.
+        skull: Whether the skull is shown: `on` or `stripped`.
         rotation: Counterclockwise rotation of the image, degrees.
     """
 
+    scan: str
     person: str
     sequence: str
     plane: str
@@ -75,20 +77,26 @@ def scans(data: Path) -> Iterator[tuple[Scan, Labels]]:
         stacks[row.stack].append(row)
     for members in stacks.values():
         first = members[0]
-        yield read_stack(members)[0], Labels(first.person, first.sequence, "axial", "on")
+        labels = Labels(first.stack, first.person, first.sequence, "axial", "on")
+        yield read_stack(members)[0], labels
     skulls = _skulls(data / "tumor-free" / "manifest.csv")
     for row in read_rows_of_table(data / "tumor-free" / "manifest.csv"):
         scan = read_one(row.picture)
         skull = skulls[row.picture.name]
         for cut in (scan, *in_other_planes(scan)):
-            yield cut, Labels(row.person, scan.sequence, cut.view.plane or "", skull)
+            plane = cut.view.plane or ""
+            yield cut, Labels(f"{row.id} {plane}", row.person, scan.sequence, plane, skull)
 
 
 def _skulls(manifest: Path) -> dict[str, str]:
     heading, *lines = manifest.read_text(encoding="utf-8").splitlines()
     columns = heading.split(",")
     volume, skull = columns.index("volume"), columns.index("skull")
-    return {cells[volume]: cells[skull] for cells in (line.split(",") for line in lines)}
+    # A defaced head keeps its skull.
+    return {
+        cells[volume]: cells[skull].removesuffix(" (defaced)")
+        for cells in (line.split(",") for line in lines)
+    }
 
 
 def slices_of(data: Path) -> Iterator[tuple[NDArray[np.float32], Labels]]:
@@ -119,36 +127,53 @@ def features_of(images: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
     return np.concatenate(found)
 
 
-def recognized(
+def log_odds(
     features: NDArray[np.float32], truth: NDArray[np.str_], people: NDArray[np.str_]
-) -> NDArray[np.str_]:
-    """Return what a linear head says of each slice that was fitted on other people."""
-    answers = np.empty_like(truth)
+) -> NDArray[np.float64]:
+    """Return the log probability of each kind, (n, k), by heads fitted on other people.
+
+    Kinds are in alphabetical order.
+    """
+    answers = np.empty((len(truth), len(np.unique(truth))))
     for fitted, held_out in GroupKFold(FOLDS).split(features, truth, people):
         head = make_pipeline(
             StandardScaler(),
             LogisticRegression(C=PENALTY, class_weight="balanced", max_iter=500),
         )
         head.fit(features[fitted], truth[fitted])
-        answers[held_out] = head.predict(features[held_out])
+        answers[held_out] = head.predict_log_proba(features[held_out])
     return answers
 
 
-def interval(
+def figures(
     truth: NDArray[np.str_], answers: NDArray[np.str_], people: NDArray[np.str_]
-) -> tuple[float, float]:
-    """Return a 95 % interval of the balanced accuracy, from a bootstrap over people."""
+) -> dict[str, object]:
+    """Return balanced accuracy with its 95 % interval over people, and the confusion matrix."""
     rng = np.random.default_rng(0)
     places = {person: np.flatnonzero(people == person) for person in np.unique(people)}
-    names = list(places)
     draws = []
     for _ in range(REPEATS):
-        drawn = np.concatenate(
-            [places[names[n]] for n in rng.integers(len(names), size=len(names))]
-        )
-        draws.append(balanced_accuracy_score(truth[drawn], answers[drawn]))
+        drawn = np.concatenate([places[name] for name in rng.choice(list(places), len(places))])
+        # A kind that was not drawn has no accuracy.
+        kinds = np.unique(truth[drawn])
+        draws.append(recall_score(truth[drawn], answers[drawn], labels=kinds, average="macro"))
     low, high = np.percentile(draws, [2.5, 97.5])
-    return float(low), float(high)
+    kinds = np.unique(truth)
+    return {
+        "balanced accuracy": [balanced_accuracy_score(truth, answers), float(low), float(high)],
+        "people": len(places),
+        "kinds": kinds.tolist(),
+        "confusion": confusion_matrix(truth, answers, labels=kinds).tolist(),
+    }
+
+
+def by_scan(
+    scores: NDArray[np.float64], scans: NDArray[np.str_]
+) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    """Return the mean scores of each scan, and the place of its first slice."""
+    _, first, own = np.unique(scans, return_index=True, return_inverse=True)
+    means = np.stack([scores[own == number].mean(axis=0) for number in range(len(first))])
+    return means, first
 
 
 def main() -> None:
@@ -159,33 +184,27 @@ def main() -> None:
     images, labels = zip(*slices_of(Path(os.environ["MENINX_DATA"])), strict=True)
     features = features_of(images)
     people = np.array([label.person for label in labels])
+    scan_names = np.array([label.scan for label in labels])
     upright = np.array([label.rotation == 0 for label in labels])
     axial = np.array([label.plane == "axial" for label in labels])
     known = np.array([label.sequence in SEQUENCES for label in labels])
-    with_skull = np.array([bool(label.skull) for label in labels])
+    placed = np.array([bool(label.plane) for label in labels])
     questions = {
-        "sequence": ("sequence", upright & axial & known),
-        "plane": ("plane", upright),
-        "skull": ("skull", upright & axial & with_skull),
-        "rotation": ("rotation", axial),
+        "sequence": upright & axial & known,
+        "plane": upright & placed,
+        "skull": upright & axial,
+        "rotation": axial,
     }
     table = {}
-    for name, (attribute, asked) in questions.items():
-        truth = np.array([str(getattr(label, attribute)) for label in labels])[asked]
-        answers = recognized(features[asked], truth, people[asked])
-        score = float(balanced_accuracy_score(truth, answers))
-        table[name] = {
-            "balanced accuracy": [score, *interval(truth, answers, people[asked])],
-            "people": len(np.unique(people[asked])),
-            "slices": {kind: int(np.sum(truth == kind)) for kind in np.unique(truth)},
-            "recognized": {
-                kind: {
-                    said: int(np.sum((truth == kind) & (answers == said)))
-                    for said in np.unique(truth)
-                }
-                for kind in np.unique(truth)
-            },
-        }
+    for name, asked in questions.items():
+        truth = np.array([str(getattr(label, name)) for label in labels])[asked]
+        scores = log_odds(features[asked], truth, people[asked])
+        kinds = np.unique(truth)
+        table[name] = {"slices": figures(truth, kinds[scores.argmax(1)], people[asked])}
+        if name != "rotation":
+            means, first = by_scan(scores, scan_names[asked])
+            answers = kinds[means.argmax(1)]
+            table[name]["scans"] = figures(truth[first], answers, people[asked][first])
         print(name, json.dumps(table[name]))
     if options.json:
         options.json.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -90,14 +92,17 @@ def test_examples_of_likenesses_show_lesions_in_every_other_head(t1, tmp_path):
     sick = [example.mask is not None for example in examples]
     assert 0.15 < np.mean(sick) < 0.6
     assert {example.kind for example in examples} == {SIMULATED}
-    again = simulated_examples(0, 4, (RealHead(path),))
+    again = simulated_examples(0, 1, (RealHead(path),))
     np.testing.assert_array_equal(examples[5].image, again[5].image)
 
 
 @pytest.mark.real_data
 @pytest.mark.parametrize("head", ["templates/colin27-t1.nii.gz", "dicom/healthy-child-t1"])
 def test_real_heads_have_brains_of_a_plausible_size(real_data, head):
-    template = template_of(read_one(real_data / head))
+    scan = read_one(real_data / head)
+    # Every other voxel: a template takes an eighth of the time.
+    affine = scan.affine @ np.diag([2.0, 2.0, 2.0, 1.0])
+    template = template_of(replace(scan, voxels=scan.voxels[::2, ::2, ::2], affine=affine))
     liters = (template.cavity < 0).sum() / 1e6
     assert 1.0 < liters < 1.9
     # The pituitary is at the base of the brain, outside it or at its edge.
