@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -99,10 +97,7 @@ def test_examples_of_likenesses_show_lesions_in_every_other_head(t1, tmp_path):
 @pytest.mark.real_data
 @pytest.mark.parametrize("head", ["templates/colin27-t1.nii.gz", "dicom/healthy-child-t1"])
 def test_real_heads_have_brains_of_a_plausible_size(real_data, head):
-    scan = read_one(real_data / head)
-    # Every other voxel: a template takes an eighth of the time.
-    affine = scan.affine @ np.diag([2.0, 2.0, 2.0, 1.0])
-    template = template_of(replace(scan, voxels=scan.voxels[::2, ::2, ::2], affine=affine))
+    template = template_of(read_one(real_data / head))
     liters = (template.cavity < 0).sum() / 1e6
     assert 1.0 < liters < 1.9
     # The pituitary is at the base of the brain, outside it or at its edge.
