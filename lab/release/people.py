@@ -36,14 +36,14 @@ SITE_FOLDS = {
     "niivue/niivue": SECOND_HALF,
     "neurolabusc/py_synthsr": SECOND_HALF,
 }
-# Last name of the first half of the old people, which the second network leaves out.
-LAST_OF_FIRST_HALF = "nichart-09"
+# Last name, in order, of the old people that the second network leaves out.
+LAST_OF_SECOND_HALF = "nichart-09"
 
 
 def fold_of(picture: Picture) -> int:
     """Return the fold of a person's scans."""
     if picture.person.startswith("nichart"):
-        return SECOND_HALF if picture.person <= LAST_OF_FIRST_HALF else FIRST_HALF
+        return SECOND_HALF if picture.person <= LAST_OF_SECOND_HALF else FIRST_HALF
     return SITE_FOLDS[picture.site]
 
 
