@@ -130,6 +130,7 @@ def unseen(
     allow_leaks: bool = False,
     fold: int | None = None,
     workers: int = 1,
+    may_be_empty: bool = False,
 ) -> Selection:
     """Return the pictures that neither a detector nor the files it started from were fitted on.
 
@@ -139,47 +140,13 @@ def unseen(
         allow_leaks: Whether to return the pictures that it was fitted on, too.
         fold: The only fold to return pictures of and to count copies in; None for all.
         workers: Number of pictures described at a time.
+        may_be_empty: Whether a selection without pictures is returned and no error.
 
     Returns:
         The pictures, and how many are left out or, with `allow_leaks`, leaking.
 
     Raises:
-        DataError: If no picture is left.
-    """
-    selection = select_unseen(
-        detector, manifest, allow_leaks=allow_leaks, fold=fold, workers=workers
-    )
-    if not selection.pictures:
-        count = len(manifest.pictures if fold is None else manifest.fold(fold))
-        where = "" if fold is None else f" of fold {fold}"
-        raise DataError(
-            f"the detector was fitted on all {count} pictures{where}, on copies of them or on "
-            "others of the same slice or person: none is left to measure it by. Name data that it "
-            "was not fitted on; --allow-leaks measures it on these and marks every figure as "
-            "leaking"
-        )
-    return selection
-
-
-def select_unseen(
-    detector: Detector,
-    manifest: Manifest,
-    *,
-    allow_leaks: bool = False,
-    fold: int | None = None,
-    workers: int = 1,
-) -> Selection:
-    """Return the same as `unseen`, but accept that there is no such picture.
-
-    Args:
-        detector: Detector whose card lists what it was fitted on.
-        manifest: Labeled pictures.
-        allow_leaks: Whether to return the pictures that it was fitted on, too.
-        fold: The only fold to return pictures of and to count copies in; None for all.
-        workers: Number of pictures described at a time.
-
-    Returns:
-        The pictures, and how many are left out or, with `allow_leaks`, leaking.
+        DataError: If no picture is left, unless `may_be_empty`.
     """
     pictures = list(manifest.pictures)
     clusters = clusters_of(pictures)
@@ -193,9 +160,20 @@ def select_unseen(
         for picture, cluster, wanted in zip(pictures, clusters, inside, strict=True)
         if wanted and (allow_leaks or cluster not in excluded)
     ]
+    if not kept and not may_be_empty:
+        raise _nothing_unseen(sum(inside), fold)
     left_out = sum(cluster in excluded for cluster in clusters)
     complete = detector.card.seen_slices.complete
     return Selection(kept, left_out, Copies(len(held_out), found, complete))
+
+
+def _nothing_unseen(count: int, fold: int | None) -> DataError:
+    where = "" if fold is None else f" of fold {fold}"
+    return DataError(
+        f"the detector was fitted on all {count} pictures{where}, on copies of them or on others "
+        "of the same slice or person: none is left to measure it by. Name data that it was not "
+        "fitted on; --allow-leaks measures it on these and marks every figure as leaking"
+    )
 
 
 def _learned_clusters(

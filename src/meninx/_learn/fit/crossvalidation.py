@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from meninx._assess.cases import NO_COPIES, Case, Copies, score_cases, select_unseen
+from meninx._assess.cases import NO_COPIES, Case, Copies, score_cases, unseen
 from meninx._data.manifest import Manifest, Picture
 from meninx._data.progress import Progress, silent
 from meninx._detect.calibrator import Calibrator
@@ -111,8 +111,12 @@ def unseen_out_of_fold(
     """
     pictures, copies = {}, NO_COPIES
     for fold, path in detectors.items():
-        chosen = select_unseen(
-            load_detector(path, threads=1), manifest, allow_leaks=bool(manifest.leaks), fold=fold
+        chosen = unseen(
+            load_detector(path, threads=1),
+            manifest,
+            allow_leaks=bool(manifest.leaks),
+            fold=fold,
+            may_be_empty=True,
         )
         pictures[fold] = chosen.pictures
         copies += chosen.copies
