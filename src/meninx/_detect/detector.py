@@ -136,7 +136,9 @@ class Detector:
             in the slices' images.
         """
         preprocessing = self.card.preprocessing
-        crop_window = crop_window_of(np.stack([scan_slice.image for scan_slice in sampled(slices)]))
+        known_range = slices[0].intensity_range if len(slices) == 1 else None
+        images = np.stack([scan_slice.image for scan_slice in sampled(slices)])
+        crop_window = crop_window_of(images, known_range)
         placement = preprocessing.placement(
             crop_window, slices[0].image.shape, slices[0].pixel_spacing
         )
