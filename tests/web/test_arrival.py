@@ -534,7 +534,7 @@ def test_a_study_with_opinions_gets_no_more_files(server, series):
     browser = server.browser()
     files = list(exam(series, "P1", "1.2.1").items())
     first = browser.upload(dict(files[:1])).json()["id"]
-    browser.post(f"/studies/{first}/opinions", verdict="agree")
+    browser.post(f"/studies/{first}/opinions", verdict="tumor")
     second = browser.upload(dict(files)).json()["id"]
     assert second != first
     assert len(list((server.settings.studies / first / "files").iterdir())) == 1

@@ -70,13 +70,13 @@ def test_from_a_dropped_folder_to_an_opinion_and_the_audit_log(page, address, fo
     assert colored(pixels(page, tmp_path)) < warm / 2
     page.locator("[data-do=opacity]").fill("60")
     page.get_by_label("Note").fill("a vein, I think")
-    page.get_by_role("button", name="Disagree").click()
+    page.get_by_role("button", name="No tumor").click()
     expect(page.locator(".opinion")).to_contain_text("a vein, I think")
     study = re.search(r"/studies/(\w+)", page.url)[1]
     page.get_by_role("button", name="Sign out").click()
     sign_in(page, address, "ada")
     page.goto(f"{address}/audit?study={study}")
-    for action in ("uploaded", "scored", "seen", "opinion: disagree"):
+    for action in ("uploaded", "scored", "seen", "opinion: no_tumor"):
         expect(page.locator("td", has_text=action).first).to_be_visible()
     assert page.hosts <= {address, "data:", "blob:", f"blob:{address}"}
     assert not page.faults

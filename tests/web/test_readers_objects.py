@@ -25,7 +25,7 @@ def measured(tmp_path_factory, series):
         )
         assert response.status_code == 201
     box = {"from": [5, 6, 4], "to": [24, 15, 4]}
-    said = {"verdict": "disagree", "note": "a vein of Mrs. Doe", "region": box}
+    said = {"verdict": "no_tumor", "note": "a vein of Mrs. Doe", "box": box}
     assert browser.client.post(f"{address}/opinions", json=said, headers=browser.headers).is_success
     return server
 

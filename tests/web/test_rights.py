@@ -24,9 +24,9 @@ BODIES = {
     "POST /api/v1/uploads": {"json": {}},
     "PUT /api/v1/uploads/{upload_id}/parts": {"params": {"name": "x"}, "content": b"x"},
     "POST /api/v1/uploads/{upload_id}/files": {"files": {"files": ("x", b"x")}},
-    "POST /api/v1/studies/{study_id}/opinions": {"json": {"verdict": "agree"}},
+    "POST /api/v1/studies/{study_id}/opinions": {"json": {"verdict": "tumor"}},
     "POST /api/v1/studies/{study_id}/measurements": {"json": {"from": [0, 0, 0], "to": [1, 1, 1]}},
-    "POST /studies/{study_id}/opinions": {"data": {"verdict": "agree"}},
+    "POST /studies/{study_id}/opinions": {"data": {"verdict": "tumor"}},
     "POST /studies/delete": {"data": {"study": "{study_id}"}},
     "POST /studies/export": {"data": {"study": "{study_id}"}},
 }

@@ -180,15 +180,15 @@ def test_deidentify_drops_the_title_and_nothing_logs_names(tmp_path, series, cap
 def test_opinions_are_stored_and_signed(scored):
     browser = scored.browser()
     address = f"/studies/{scored.study_id}/opinions"
-    browser.post(address, verdict="disagree", note="<b>a vein</b>")
-    browser.post(address, verdict="region", region="1,2,3,4,5,6")
-    assert browser.post(address, verdict="region", region="1,2").status_code == 400
+    browser.post(address, verdict="no_tumor", note="<b>a vein</b>")
+    browser.post(address, verdict="tumor", box="1,2,3,4,5,6")
+    assert browser.post(address, verdict="tumor", box="1,2").status_code == 400
     assert browser.post(address, verdict="nonsense").status_code == 422
     page = browser.client.get(f"/studies/{scored.study_id}").text
     assert "&lt;b&gt;a vein&lt;/b&gt;" in page
     response = browser.client.get(f"/api/v1/studies/{scored.study_id}/opinions").json()
-    assert [opinion["verdict"] for opinion in response] == ["region", "disagree"]
-    assert response[0]["region"] == {"from": [1, 2, 3], "to": [4, 5, 6]}
+    assert [opinion["verdict"] for opinion in response] == ["tumor", "no_tumor"]
+    assert response[0]["box"] == {"from": [1, 2, 3], "to": [4, 5, 6]}
     with scored.web.sessions() as session:
         for opinion in session.query(Opinion):
             assert opinion.signature == signature_of(opinion, scored.web.key)
@@ -351,8 +351,8 @@ def with_opinions(server, series):
     """A study with two readers' opinions; its id."""
     browser = server.browser()
     study = browser.upload(series, "with_opinions").json()
-    browser.post(f"/studies/{study['id']}/opinions", verdict="agree", note="a lesion")
-    server.browser("ada").post(f"/studies/{study['id']}/opinions", verdict="disagree")
+    browser.post(f"/studies/{study['id']}/opinions", verdict="tumor", note="a lesion")
+    server.browser("ada").post(f"/studies/{study['id']}/opinions", verdict="no_tumor")
     return study["id"]
 
 
@@ -390,8 +390,8 @@ def test_an_administrator_erases_pixels_and_identity_and_the_opinions_stay(
     assert not list(server.settings.studies.iterdir())
     response = browser.client.get(f"/api/v1/studies/{with_opinions}/opinions").json()
     assert [(opinion["verdict"], opinion["user"]) for opinion in response] == [
-        ("disagree", "ada"),
-        ("agree", "rene"),
+        ("no_tumor", "ada"),
+        ("tumor", "rene"),
     ]
     assert browser.client.get(f"/studies/{with_opinions}").status_code == 410
     assert browser.client.get(f"/api/v1/studies/{with_opinions}/finding").status_code == 410

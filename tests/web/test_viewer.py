@@ -342,7 +342,7 @@ def test_a_note_and_a_mark_outlive_an_ended_session(opened, exam):
     page.get_by_label("Note").fill("a long thought")
     region = page.locator("#region").input_value()
     page.context.clear_cookies()
-    page.get_by_role("button", name="Disagree").click()
+    page.get_by_role("button", name="No tumor").click()
     page.get_by_label("Name").fill("rene")
     page.get_by_label("Password").fill(PASSWORD)
     page.keyboard.press("Enter")
@@ -357,7 +357,7 @@ def test_a_note_and_a_mark_outlive_an_ended_session(opened, exam):
     expect(page.get_by_label("Note")).to_have_value("")
     page.goto(f"{exam.address}/studies/{exam.now}?scan=1")
     ready(page)
-    page.get_by_role("button", name="Disagree").click()
+    page.get_by_role("button", name="No tumor").click()
     expect(page.locator(".opinion").first).to_contain_text("a long thought")
     ready(page)
     # Stored with the mark; no longer a draft.
@@ -377,9 +377,9 @@ def test_stored_marks_are_drawn_in_place_and_can_be_jumped_to(opened):
     x, y = middle(page.locator("#image"))
     drag(page, (x - 60, y - 40), (x + 20, y + 30))
     drawn = in_image(page, ".mark.pending .line")
-    page.get_by_role("button", name="Agree", exact=True).click()
+    page.get_by_role("button", name="Tumor", exact=True).click()
     expect(page.locator(".opinion").first).to_contain_text(
-        re.compile(r"agree.*mm; slice 4 of 9", re.S)
+        re.compile(r"tumor.*mm; slice 4 of 9", re.S)
     )
     ready(page)
     # Another slice: nothing of it there.

@@ -30,7 +30,6 @@ from meninx._detect.neighbors import neighbor_indices, neighbor_indices_at
 from meninx._detect.peak import hottest_position
 from meninx._detect.pooling import averaged_over_depth, slice_logits
 from meninx._detect.preprocessing import Placement, crop_window_of, sampled
-from meninx._detect.runtimes import Runtime
 from meninx._detect.study_grouping import evidence_of
 from meninx._errors import InputError, OptionError, UnsupportedScan
 from meninx._scan.completeness import Incomplete
@@ -55,13 +54,12 @@ class Detector:
         coverage: Share of scans with tumor, and of tumor-free scans, whose true answer must not be
             ruled out, 0..1. A scan with two plausible answers is referred. None to refer none and
             decide by the operating point.
-        runtime: Library that computes the network: `onnxruntime` or `openvino`.
         prevalence: Prevalence of tumors that probabilities refer to, above 0 and below 1; no
             decision depends on it.
 
     Raises:
         ModelError: If the file is damaged or no detector.
-        OptionError: If the runtime is not installed, or the prevalence is out of range.
+        OptionError: If the prevalence is out of range.
     """
 
     def __init__(
@@ -70,7 +68,6 @@ class Detector:
         threads: int = 0,
         operating_point: OperatingPoint = "balanced",
         coverage: float | None = DEFAULT_COVERAGE,
-        runtime: Runtime = "onnxruntime",
         prevalence: float = PREVALENCE,
     ) -> None:
         if not 0 < prevalence < 1:
@@ -78,7 +75,7 @@ class Detector:
                 f"prevalence {prevalence:g}: expected a share of tumors above 0 and below 1, such "
                 "as 0.01"
             )
-        self._engine = Engine(path, threads, runtime)
+        self._engine = Engine(path, threads)
         self.operating_point = operating_point
         self.coverage = coverage
         self.prevalence = prevalence

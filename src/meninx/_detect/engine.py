@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from meninx._detect.model_card import ModelCard
-from meninx._detect.runtimes import FloatBatch, Network, OnnxNetwork, OpenVinoNetwork, Runtime
+from meninx._detect.runtimes import FloatBatch, OnnxNetwork
 from meninx._errors import ModelError
 
 
@@ -39,30 +39,22 @@ class Engine:
         path: The ONNX file.
         threads: Threads per slice; 0 for the number in `OMP_NUM_THREADS`, else all cores. If
             several scans are scored at a time, 1 is faster.
-        runtime: Library that computes the network. ONNX Runtime uses a GPU if its installed build
-            supports one.
 
     Raises:
         ModelError: If the file can't be read or is no detector.
-        OptionError: If the runtime is not installed.
     """
 
-    def __init__(self, path: Path, threads: int = 0, runtime: Runtime = "onnxruntime") -> None:
+    def __init__(self, path: Path, threads: int = 0) -> None:
         try:
             data = path.read_bytes()
         except OSError as error:
             raise ModelError(f"{path}: the detector file can't be read: {error}") from error
         self.sha256 = hashlib.sha256(data).hexdigest()
         try:
-            onnx = OnnxNetwork(data, threads)
-            self.card = ModelCard.from_metadata(onnx.metadata)
+            self._network = OnnxNetwork(data, threads)
+            self.card = ModelCard.from_metadata(self._network.metadata)
         except ModelError as error:
             raise ModelError(f"{path}: {error}") from error
-        self._network: Network = onnx
-        if runtime == "openvino":
-            self._network = OpenVinoNetwork(data, threads, "f32")
-        elif runtime == "openvino-bf16":
-            self._network = OpenVinoNetwork(data, threads, "bf16")
 
     def run(self, x: FloatBatch) -> Output:
         """Return the network's output for normalized slices.

@@ -214,6 +214,9 @@ def _add_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     def invalid(request: Request, error: RequestValidationError) -> Response:
-        where = ", ".join(".".join(map(str, fault["loc"])) for fault in error.errors()[:3])
-        message = f"missing, or not of the expected kind: {where}"
-        return _error_response(request, 422, message)
+        faults = error.errors()
+        unknown = [fault for fault in faults if fault["type"] == "extra_forbidden"]
+        where = ", ".join(".".join(map(str, fault["loc"])) for fault in (unknown or faults)[:3])
+        if unknown:
+            return _error_response(request, 400, f"unknown field, nothing was stored: {where}")
+        return _error_response(request, 422, f"missing, or not of the expected kind: {where}")

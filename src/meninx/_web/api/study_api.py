@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 from fastapi.responses import FileResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from meninx._web.api.routes import ERRORS, Id
 from meninx._web.serving import (
@@ -27,6 +27,12 @@ from meninx._web.studies.worklist import WorklistQuery, list_studies
 
 study_api = APIRouter(prefix="/api/v1", responses=ERRORS)
 _LONGEST_REASON = 400
+
+
+class ListQuery(WorklistQuery):
+    """The query of a list; an unknown filter is an error, or it would list too much."""
+
+    model_config = ConfigDict(extra="forbid")
 
 
 class StudyResponse(BaseModel):
@@ -84,9 +90,7 @@ def study_response(
 
 
 @study_api.get("/studies")
-def studies(
-    reader: MayRead, session: SessionNeeded, wanted: Annotated[WorklistQuery, Query()]
-) -> Page:
+def studies(reader: MayRead, session: SessionNeeded, wanted: Annotated[ListQuery, Query()]) -> Page:
     """List studies, fifty a page; the referred and the positive first."""
     found = list_studies(session, reader, wanted)
     lines = [study_response(study, readers=found.readers[study.id]) for study in found.studies]

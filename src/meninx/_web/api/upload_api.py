@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 from starlette.datastructures import UploadFile
 
 from meninx._errors import LimitExceeded
-from meninx._web.api.routes import ERRORS, Id
+from meninx._web.api.routes import ERRORS, Body, Id
 from meninx._web.api.study_api import StudyResponse, study_response
 from meninx._web.serving import MayUpload, SessionNeeded, WebNeeded
 from meninx._web.studies.receiving import finish_upload
@@ -29,7 +29,7 @@ class Started(BaseModel):
     id: str
 
 
-class Begin(BaseModel):
+class Begin(Body):
     """Title of an upload, and the project whose members will see it; empty for the first one."""
 
     title: str = Field(default="", max_length=300)

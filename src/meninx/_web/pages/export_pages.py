@@ -18,7 +18,7 @@ from meninx._web.serving import (
 from meninx._web.store.audit import record
 from meninx._web.store.database import Study
 from meninx._web.studies.measurements import measurement_response, measurements_of
-from meninx._web.studies.opinions import opinions_of
+from meninx._web.studies.opinions import opinion_response, opinions_of
 from meninx._web.studies.results import public_findings
 from meninx._web.studies.sending import send_file
 from meninx._web.studies.series import series_views
@@ -61,16 +61,8 @@ def study_export(session: SessionNeeded, reader: Reader, study: Study) -> dict[s
             for measurement in measurements_of(session, study)
         ],
         "opinions": [
-            {
-                "scan": opinion.scan,
-                "series": names[opinion.scan] if opinion.scan < len(names) else None,
-                "user": opinion.user_name,
-                "verdict": opinion.verdict,
-                "note": opinion.note,
-                "region": opinion.region,
-                "made": opinion.made.isoformat(),
-                "signature": opinion.signature,
-            }
+            opinion_response(opinion)
+            | {"series": names[opinion.scan] if opinion.scan < len(names) else None}
             for opinion in opinions_of(session, study)
         ],
     }

@@ -1,7 +1,7 @@
 """Pages of a study: its findings, readers' opinions, its deletion."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -14,10 +14,10 @@ from meninx._web.auth.accounts import Reader
 from meninx._web.pages.reports import identity_of, measured_of
 from meninx._web.pages.responses import MAX_QUERY, page, redirect_to
 from meninx._web.serving import ReaderNeeded, SessionNeeded, WebNeeded, record_view, study_of
-from meninx._web.store.database import DONE, Study
+from meninx._web.store.database import DONE, Opinion, Study
 from meninx._web.store.stored_results import stored_answer
 from meninx._web.studies.deleting import delete_study, may_delete
-from meninx._web.studies.opinions import Verdict, add_opinion, opinions_of
+from meninx._web.studies.opinions import About, Said, Verdict, add_opinion, opinions_of
 from meninx._web.studies.series import (
     SeriesView,
     incomplete_in_words,
@@ -79,7 +79,7 @@ def study_page(
         most=MAX_PANES,
         visits=visit_rows(study, visits, panes),
         opinions=opinions,
-        counts=Counter(opinion.scan for opinion in opinions),
+        counts=_counts(opinions),
         measured=measured_of(web),
         **_way_back(session, reader, study, came_from),
     )
@@ -116,6 +116,43 @@ def _list_parameter(came_from: str) -> str:
     return "&" + urlencode({"list": came_from}) if came_from else ""
 
 
+@study_pages.get("/studies/{study_id}/opinions")
+def opinion_list(
+    study_id: str,
+    reader: ReaderNeeded,
+    session: SessionNeeded,
+    web: WebNeeded,
+    scan: Annotated[int, Query(ge=0)] = 0,
+    known: Annotated[int, Query(ge=0, le=2**31 - 1)] = 0,
+    came_from: Annotated[str, Query(alias="list", max_length=MAX_QUERY)] = "",
+) -> Response:
+    """Return the part of a study's page with all opinions; status 204 if none is newer."""
+    study = study_of(session, reader, study_id)
+    opinions = opinions_of(session, study)
+    if not opinions or opinions[0].id <= known:
+        return Response(status_code=204)
+    series = series_views(study)
+    shown = series[scan] if scan < len(series) else None
+    return page(
+        web,
+        "opinion-list.html",
+        reader,
+        study=study,
+        series=series,
+        shown=shown,
+        panes=[shown] if shown and shown.viewer else [],
+        number=scan,
+        opinions=opinions,
+        counts=_counts(opinions),
+        list_parameter=_list_parameter(WorklistQuery.from_query(came_from).query()),
+    )
+
+
+def _counts(opinions: Iterable[Opinion]) -> Counter[int]:
+    """Return the number of opinions on each series."""
+    return Counter(opinion.scan for opinion in opinions if opinion.about != "study")
+
+
 @study_pages.post("/studies/{study_id}/opinions")
 def create_opinion(
     study_id: str,
@@ -123,22 +160,24 @@ def create_opinion(
     session: SessionNeeded,
     web: WebNeeded,
     verdict: Annotated[Verdict, Form()],
+    about: Annotated[About, Form()] = "series",
     scan: Annotated[int, Form(ge=0)] = 0,
     note: Annotated[str, Form(max_length=4000)] = "",
-    region: Annotated[str, Form()] = "",
+    region: Annotated[str, Form(pattern=r"^(\d{1,4})?$")] = "",
+    box: Annotated[str, Form()] = "",
     came_from: Annotated[str, Form(alias="list", max_length=MAX_QUERY)] = "",
 ) -> Response:
     """Store an opinion."""
     study = study_of(session, reader, study_id)
-    # A marked box is stored with the opinion, independent of the button.
-    marked = region_of(region) if region or verdict == "region" else None
-    add_opinion(session, reader, study, scan, verdict, note, marked, web.key)
+    number = int(region) if region else None
+    said = Said(verdict, about, scan, number, box_of(box) if box else None, note)
+    add_opinion(session, reader, study, said, web.key)
     return redirect_to(
         f"/studies/{study.id}?scan={scan}&stored=1{_list_parameter(came_from)}#opinions"
     )
 
 
-def region_of(text: str) -> dict[str, list[int]]:
+def box_of(text: str) -> dict[str, list[int]]:
     """Return a box's two corners from a form's text.
 
     Args:

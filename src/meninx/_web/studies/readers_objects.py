@@ -67,7 +67,7 @@ def readers_objects(session: Session, study: Study, settings: Settings) -> Mappi
 
 def _marks_of(session: Session, study: Study) -> list[Opinion]:
     """Return the opinions that mark a box, the oldest first."""
-    return [opinion for opinion in reversed(opinions_of(session, study)) if opinion.region]
+    return [opinion for opinion in reversed(opinions_of(session, study)) if opinion.box]
 
 
 def _measured_in(
@@ -93,5 +93,5 @@ def _place_of(mark: Measurement | Opinion) -> Mapping[str, Any]:
     if isinstance(mark, Measurement):
         name, kind, ends, opinion = f"measurement {mark.id}", mark.kind, mark.ends, ""
     else:
-        name, kind, ends, opinion = f"opinion {mark.id}", "box", mark.region or {}, mark.verdict
+        name, kind, ends, opinion = f"opinion {mark.id}", "box", mark.box or {}, mark.verdict
     return {"name": name, "kind": kind, "ends": (ends["from"], ends["to"]), "opinion": opinion}

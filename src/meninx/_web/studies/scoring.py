@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from meninx._detect.findings import Findings
 from meninx._errors import InputError
-from meninx._render.region import describe_region
+from meninx._render.region import midline_of, regions_of
 from meninx._scan.dicom.heading import clean_text
 from meninx._scan.geometry import spacing_from_text
 from meninx._scan.scan import Scan
@@ -219,7 +219,6 @@ def _write_viewer_files(scan: Scan, result: "Result", out: Path, number: int) ->
     Returns:
         What the viewer needs: plane, shape, axis of slices, names of the files.
     """
-    from meninx._render.region import midline_of
     from meninx._render.thumbnail import thumbnail
     from meninx._scan.nifti import write_nifti
 
@@ -248,8 +247,7 @@ def _write_viewer_files(scan: Scan, result: "Result", out: Path, number: int) ->
     if result.heat is None:
         return shown
     write_nifti(result.heat, with_affine, out / f"{number}-heat.nii{PACKED}")
-    region = describe_region(scan, result.heat)
-    return replace(shown, heat=f"{number}-heat.nii", region=region)
+    return replace(shown, heat=f"{number}-heat.nii", regions=regions_of(scan, result.heat))
 
 
 def _rows(scan: Scan) -> tuple[tuple[float, ...], ...] | None:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -12,9 +12,10 @@ from meninx._web.auth.rights import visible_to
 from meninx._web.store.database import DONE, Measurement, Opinion, Study
 from meninx._web.store.stored_results import Shown
 from meninx._web.studies.measurements import measurement_response, measurements_of
-from meninx._web.studies.opinions import opinions_of
+from meninx._web.studies.opinions import opinions_of, verdict_in_words
 from meninx._web.studies.series import SeriesView, series_views
 
+When = Literal["earlier", "later", "same day", "no date"]
 # Largest number of series side by side.
 MAX_PANES = 4
 # A series of this study by its number, or of another visit by that study's name and its number.
@@ -75,6 +76,19 @@ def _visit_order(study: Study) -> tuple[str, str, str]:
     return study.study_date, study.study_time, study.received.isoformat()
 
 
+def _when(visit: Study, study: Study) -> When:
+    """Return when a visit was, seen from another; the time of arrival says nothing of it."""
+    for mine, other in (
+        (visit.study_date, study.study_date),
+        (visit.study_time, study.study_time),
+    ):
+        if not (mine and other):
+            return "same day" if visit.study_date and study.study_date else "no date"
+        if mine != other:
+            return "earlier" if mine < other else "later"
+    return "same day"
+
+
 def name_in_address(view: SeriesView, shown: SeriesView) -> str:
     """Return the name in the page's address of a series that is shown beside the first one."""
     same = view.study.id == shown.study.id
@@ -126,11 +140,11 @@ def _boxes(view: SeriesView, opinions: Iterable[Opinion]) -> list[dict[str, Any]
         {
             "id": f"opinion-{opinion.id}",
             "kind": "box",
-            **opinion.region,
-            "words": f"{opinion.user_name}: {opinion.verdict}",
+            **opinion.box,
+            "words": f"{opinion.user_name}: {verdict_in_words(opinion.verdict)}",
         }
         for opinion in opinions
-        if opinion.region and opinion.scan == view.number
+        if opinion.box and opinion.scan == view.number
     ]
 
 
@@ -195,14 +209,12 @@ def visit_rows(
         panes: Series that are shown, the first one first; empty without an image.
 
     Returns:
-        For each visit the study, whether it is earlier, and the name in the page's address of its
-        series that is most like the first one; empty where none has an image.
+        For each visit the study, when it was, and the name in the page's address of its series
+        that is most like the first one; empty where none has an image.
     """
     rows: list[Mapping[str, Any]] = []
     for visit in visits:
         match = _closest_series(visit, panes[0]) if panes else None
         key = name_in_address(match, panes[0]) if match else ""
-        rows.append(
-            {"study": visit, "earlier": _visit_order(visit) < _visit_order(study), "key": key}
-        )
+        rows.append({"study": visit, "when": _when(visit, study), "key": key})
     return rows
