@@ -362,6 +362,21 @@ def _reached(own: Mapping[str, Any]) -> list[float]:
     return [picture["median"], picture["p95"], series, own["most memory, series, MB"]]
 
 
+def stages_table() -> str:
+    """Return the time of each step before and after a change, of one thread."""
+    rows = (
+        [step, f"{own['before']:.2f}", f"{own['now']:.2f}", f"{own['now'] / own['before']:.0%}"]
+        for step, own in _read("stages")["median time of one thread, ms"].items()
+    )
+    return as_table(["time of one thread, ms", "before", "now", "share"], rows)
+
+
+def stages_answers_table() -> str:
+    """Return how many answers a change of the code moved."""
+    rows = ([what, f"{count:.3g}"] for what, count in _read("stages")["answers"].items())
+    return as_table(["answers before and now", "found"], rows)
+
+
 def start_table() -> str:
     """Return the times of new processes."""
     figures = _read("speed")["figures"]
@@ -526,6 +541,8 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "damages": damages_table,
     "heat-maps": heat_maps_table,
     "bench": bench_table,
+    "stages": stages_table,
+    "stages-answers": stages_answers_table,
     "start": start_table,
     "growth": growth_table,
     "rivals": rivals_table,
