@@ -5,7 +5,8 @@ import sys
 import pytest
 
 from meninx._detect.loading import load_detector
-from meninx._detect.runtimes import requested_threads
+from meninx._detect.runtimes import thread_count
+from meninx._processes import usable_cores
 
 
 def run(*arguments):
@@ -38,8 +39,8 @@ def test_the_environment_limits_the_threads(monkeypatch, number, started):
 @pytest.mark.parametrize("number", ["", "many", "-1"])
 def test_an_invalid_number_of_threads_is_ignored(monkeypatch, number):
     monkeypatch.setenv("OMP_NUM_THREADS", number)
-    assert requested_threads(0) == 0
-    assert requested_threads(2) == 2
+    assert thread_count(0) == usable_cores()
+    assert thread_count(2) == 2
 
 
 @pytest.mark.parametrize("study", ["sick", "healthy"])

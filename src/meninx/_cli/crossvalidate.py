@@ -20,11 +20,11 @@ from meninx._cli.options import (
     RecipeOption,
     SplitOption,
     find_recipe,
-    usable_cores,
 )
 from meninx._cli.progress import progress_of
 from meninx._cli.writable import check_folder
 from meninx._errors import OptionError
+from meninx._processes import usable_cores
 
 if TYPE_CHECKING:
     from meninx._detect.detector import Detector

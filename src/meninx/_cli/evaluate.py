@@ -9,10 +9,11 @@ import typer
 from meninx._cli.evaluation_table import print_evaluation
 from meninx._cli.extras import needs_extra
 from meninx._cli.labeled_data import load_manifest
-from meninx._cli.options import AllowLeaksOption, DataArgument, LabelOption, usable_cores
+from meninx._cli.options import AllowLeaksOption, DataArgument, LabelOption
 from meninx._cli.progress import progress_of
 from meninx._cli.writable import check_folder
 from meninx._errors import OptionError
+from meninx._processes import usable_cores
 
 SHIPPED = "meninx"
 

@@ -1,7 +1,7 @@
 """Score scans and studies: the only way to a score for all commands, evaluations and pages."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -22,14 +22,14 @@ from meninx._detect.decision import (
     forced_referral,
     uncalibrated_plane,
 )
-from meninx._detect.engine import Engine, Output
+from meninx._detect.engine import Engine, Output, Workers
 from meninx._detect.findings import TYPED_SEQUENCE, Findings, SliceFinding, Status, StudyFindings
 from meninx._detect.gate import check_in_distribution, check_scan
 from meninx._detect.head_slices import brain_slices, part_of_head
-from meninx._detect.neighbors import neighbor_indices, neighbor_indices_at
+from meninx._detect.network_input import prepared
 from meninx._detect.peak import hottest_position
 from meninx._detect.pooling import averaged_over_depth, slice_logits
-from meninx._detect.preprocessing import Placement, crop_window_of, sampled
+from meninx._detect.preprocessing import Placement
 from meninx._detect.study_grouping import evidence_of
 from meninx._errors import InputError, OptionError, UnsupportedScan
 from meninx._scan.completeness import Incomplete
@@ -39,8 +39,6 @@ from meninx._scan.scan import Scan, Slice
 # evaluated but not shown.
 _TYPED_SEQUENCES = (TYPED_SEQUENCE, "unknown")
 Answered = TypeVar("Answered", Findings, StudyFindings)
-# Slices per call: limits the memory of a long series; larger batches are not faster on a CPU.
-BATCH = 8
 
 
 class Detector:
@@ -82,11 +80,18 @@ class Detector:
         self.card = self._engine.card
         self.model = {"name": self.card.name, "sha256": self._engine.sha256}
 
-    def score(self, scan: Scan) -> Findings:
+    @property
+    def threads(self) -> int:
+        """Number of threads that compute a scan."""
+        return self._engine.threads
+
+    def score(self, scan: Scan, *, alone: bool = True) -> Findings:
         """Score a scan.
 
         Args:
             scan: A volume or a picture.
+            alone: Whether all threads compute it; if not, and it is a picture, only the thread that
+                calls, which is faster where several are scored at a time.
 
         Returns:
             The findings; `refused` if the scan fails a check of its kind, size or content.
@@ -97,9 +102,10 @@ class Detector:
         except InputError as error:
             return self._refused(error, scan)
         slices = brain_slices(scan)
-        stack, placement = self.input_stack(scan, slices)
-        prepared_at = time.perf_counter()
-        output = self._infer(stack)
+        with self._engine.workers(len(slices), alone=alone) as workers:
+            found = prepared(self.card.preprocessing, scan, slices, mapped=workers.map)
+            prepared_at = time.perf_counter()
+            output = self._output(found.stack, len(found), workers)
         inferred_at = time.perf_counter()
         try:
             check_in_distribution(scan, output.ood_scores, self.card.ood_threshold)
@@ -108,7 +114,7 @@ class Detector:
         return self._findings(
             scan,
             slices,
-            placement,
+            found.placement,
             output.cell_logits,
             output.type_logits,
             {
@@ -132,19 +138,8 @@ class Detector:
             Input of the network before normalization, 0..1, shape (k, 3, s, s), and its placement
             in the slices' images.
         """
-        preprocessing = self.card.preprocessing
-        crop_window = crop_window_of(np.stack([scan_slice.image for scan_slice in sampled(slices)]))
-        placement = preprocessing.placement(
-            crop_window, slices[0].image.shape, slices[0].pixel_spacing
-        )
-        indices = _neighbor_indices(scan, slices)
-        if wanted is not None:
-            indices = indices[list(wanted)]
-        needed, place = np.unique(indices, return_inverse=True)
-        units = np.stack(
-            [preprocessing.rescale(slices[n].image, crop_window, placement) for n in needed]
-        )
-        return units[place.reshape(indices.shape)], placement
+        found = prepared(self.card.preprocessing, scan, slices, wanted)
+        return found.stack(), found.placement
 
     def slice_logits(self, stack: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the logits of single slices.
@@ -210,10 +205,18 @@ class Detector:
 
     def _infer(self, stack: NDArray[np.float32]) -> Output:
         """Return the network's output for slices with neighbors, 0..1, shape (b, 3, h, w)."""
-        x = self.card.preprocessing.normalize(stack)
-        return Output.joined(
-            [self._engine.run(x[start : start + BATCH]) for start in range(0, len(x), BATCH)]
+        with self._engine.workers(len(stack)) as workers:
+            return self._output(lambda part: stack[part], len(stack), workers)
+
+    def _output(
+        self, stack_of: Callable[[slice], NDArray[np.float32]], count: int, workers: Workers
+    ) -> Output:
+        """Return the network's output for `count` slices, of which `stack_of` returns a part."""
+        normalize = self.card.preprocessing.normalize
+        outputs = workers.map(
+            lambda part: workers.run(normalize(stack_of(part))), workers.parts(count)
         )
+        return Output.joined(outputs)
 
     def _refused(self, error: InputError, scan: Scan) -> Findings:
         refused = Findings.of_error(error, self.model, scan.identity.as_json(), scan.sequence)
@@ -334,11 +337,3 @@ def _referred(findings: Answered, uncalibrated: str) -> Answered:
         coverage=None,
         reference=None,
     )
-
-
-def _neighbor_indices(scan: Scan, slices: Sequence[Slice]) -> NDArray[np.intp]:
-    """Return the indices of the slice below, the slice and the slice above, shape (n, 3)."""
-    if scan.positions_mm is None:
-        return neighbor_indices(len(slices), scan.slice_gap_mm)
-    positions = np.array([scan.positions_mm[scan_slice.index] for scan_slice in slices])
-    return neighbor_indices_at(np.abs(positions - positions[0]))

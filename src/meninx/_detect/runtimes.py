@@ -8,34 +8,37 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meninx._errors import ModelError
+from meninx._processes import usable_cores
 
 FloatBatch = NDArray[np.float32]
 # Log level `error`: ONNX Runtime's warnings concern its own optimizer.
 _LOG_ERRORS = 3
+_CPU = "CPUExecutionProvider"
 # Execution providers of ONNX Runtime, fastest first; an installed build has some of them.
 _PROVIDERS = (
     "CUDAExecutionProvider",
     "DmlExecutionProvider",
     "CoreMLExecutionProvider",
-    "CPUExecutionProvider",
+    _CPU,
 )
 
 
-def requested_threads(threads: int) -> int:
-    """Return the number of threads to request of ONNX Runtime; 0 for all cores.
+def thread_count(threads: int) -> int:
+    """Return the number of threads to request of ONNX Runtime.
 
     ONNX Runtime does not read `OMP_NUM_THREADS`, with which job schedulers limit the cores of a
     process.
 
     Args:
-        threads: Number given by the caller; 0 for that of the environment.
+        threads: Number given by the caller; 0 for that of the environment, else of all cores that
+            the process may use.
 
     Returns:
         The number of threads.
     """
     # OpenMP allows a list, one number per level of nesting.
     first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    return threads or (int(first) if first.isdecimal() else 0)
+    return threads or (int(first) if first.isdecimal() else 0) or usable_cores()
 
 
 def import_onnxruntime() -> Any:
@@ -58,7 +61,7 @@ class OnnxNetwork:
 
     Args:
         data: Bytes of an ONNX file.
-        threads: Threads per slice; 0 for the default of `requested_threads`.
+        threads: Threads per slice.
 
     Raises:
         ModelError: If the bytes are no network that ONNX Runtime can load.
@@ -68,13 +71,14 @@ class OnnxNetwork:
         onnxruntime = import_onnxruntime()
         options = onnxruntime.SessionOptions()
         options.log_severity_level = _LOG_ERRORS
-        options.intra_op_num_threads = requested_threads(threads)
+        options.intra_op_num_threads = threads
         try:
             self._session = onnxruntime.InferenceSession(data, options, providers=_providers())
         # ONNX Runtime's exceptions have no common base class.
         except (RuntimeError, ValueError, *_ort_errors()) as error:
             raise ModelError(f"no readable ONNX file: {error}") from error
         self.metadata: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
+        self.on_gpu = self._session.get_providers()[0] != _CPU
         self._outputs = [output.name for output in self._session.get_outputs()]
 
     def run(self, x: FloatBatch) -> Mapping[str, FloatBatch]:

@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from meninx._scan.background import foreground
+from meninx._scan.intensity import foreground
 from meninx._scan.scan import Scan
 
 Side = Literal["left", "right", "midline"]

@@ -40,17 +40,18 @@ class Result:
         self._detector = detector
 
     @classmethod
-    def of(cls, scan: Scan, detector: Detector) -> Self:
+    def of(cls, scan: Scan, detector: Detector, *, alone: bool = True) -> Self:
         """Score a scan.
 
         Args:
             scan: A volume or a picture.
             detector: Detector to score it with.
+            alone: Whether no other scan is scored at the same time.
 
         Returns:
             The result; its findings are `refused` if the scan fails a check.
         """
-        return cls(scan, detector.score(scan), detector)
+        return cls(scan, detector.score(scan, alone=alone), detector)
 
     @property
     def scan(self) -> Scan | None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from meninx._errors import UnreadableFile, UnsupportedScan
 from meninx._scan.completeness import Incomplete
 from meninx._scan.geometry import Float64Array, Plane, check_affine, spacing_of
+from meninx._scan.intensity import intensity_range
 from meninx._scan.view import PICTURE_VIEW, View, view_of
 from meninx._scan.warning import ScanWarning
 
@@ -198,6 +199,14 @@ class Scan:
         Returns:
             The slice, a copy of its voxels.
         """
+        return self._only_slice if (len(self), index) == (1, 0) else self._cut(index)
+
+    @cached_property
+    def _only_slice(self) -> "Slice":
+        # Kept, because several steps need its intensity range.
+        return self._cut(0)
+
+    def _cut(self, index: int) -> "Slice":
         view = self.view
         spacing = self.spacing_mm or (1.0, 1.0, 1.0)
         return Slice(
@@ -232,6 +241,11 @@ class Slice:
     def plane(self) -> Plane | None:
         """Anatomic plane of the slice; None without geometry."""
         return self.view.plane
+
+    @cached_property
+    def intensity_range(self) -> tuple[float, float]:
+        """Robust intensity range of the image, low and high."""
+        return intensity_range(self.image)
 
     def voxel_at(self, row: float, column: float) -> tuple[int, int, int]:
         """Return the voxel [i, j, k] at an image position.
