@@ -1,7 +1,7 @@
 """Score waiting studies in the background, each once, also if a worker is killed.
 
-The database is the queue. A worker takes the study that has waited longest by a lease, in one
-UPDATE, so that of several workers only one gets it. A study whose lease has run out waits again.
+The database is the queue. A worker takes its first study by a lease, in one UPDATE, so that of
+several workers only one gets it. A study whose lease has run out waits again.
 """
 
 import logging
@@ -12,14 +12,13 @@ import time
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import sessionmaker
 
 from meninx._scoring.worker import MAX_ATTEMPTS, Worker
 from meninx._web.store.audit import record
 from meninx._web.store.database import (
     DONE,
-    RECEIVED,
     SCORING,
     Study,
     migrate,
@@ -30,6 +29,7 @@ from meninx._web.store.database import (
 from meninx._web.store.settings import Settings
 from meninx._web.store.stored_results import StudyResult
 from meninx._web.studies.deleting import delete_expired_studies
+from meninx._web.studies.queue import ORDER, waiting
 from meninx._web.studies.results import store_result
 from meninx._web.studies.scoring import score_study
 from meninx._web.studies.study_files import FILES, SHOWN
@@ -65,8 +65,8 @@ class Jobs:
         self._engine.dispose()
 
     def score_next(self) -> bool:
-        """Score the study that has waited longest; return whether there was one."""
-        query = select(Study.id).where(*_waiting()).order_by(Study.received).limit(1)
+        """Score the study that is first in the queue; return whether there was one."""
+        query = select(Study.id).where(*waiting()).order_by(*ORDER).limit(1)
         with self._sessions() as session:
             study_id = session.scalar(query)
         if study_id is None:
@@ -91,7 +91,7 @@ class Jobs:
             # One statement, so that of two workers only one takes it.
             taken = session.execute(
                 update(Study)
-                .where(Study.id == study_id, *_waiting())
+                .where(Study.id == study_id, *waiting())
                 .values(state=SCORING, lease=lease, attempts=Study.attempts + 1)
             ).rowcount
             study = session.get(Study, study_id) if taken else None
@@ -120,17 +120,9 @@ class Jobs:
                     # Delete the results too, which were written after the study was deleted.
                     shutil.rmtree(self.settings.studies / study_id, ignore_errors=True)
                 return
-            store_result(study, result, deidentify=self.settings.deidentify)
             study.state, study.lease, study.finished = DONE, None, now()
+            store_result(study, result, deidentify=self.settings.deidentify)
             record(session, "worker", "scored", study_id, study.decision)
-
-
-def _waiting() -> tuple[Any, ...]:
-    """Return the conditions for studies that no worker has."""
-    return (
-        Study.state.in_((RECEIVED, SCORING)),
-        or_(Study.lease.is_(None), Study.lease < now()),
-    )
 
 
 def release_leases(settings: Settings) -> None:
