@@ -29,6 +29,8 @@ BODIES = {
     "POST /studies/{study_id}/opinions": {"data": {"verdict": "tumor"}},
     "PUT /api/v1/studies/{study_id}/identity": {"json": {}},
     "PUT /api/v1/studies/{study_id}/urgent": {"json": {"urgent": True}},
+    "POST /api/v1/studies/{study_id}/deliveries": {"json": {"peer": "PACS@127.0.0.1:104"}},
+    "POST /studies/{study_id}/send": {"data": {"peer": "PACS@127.0.0.1:104"}},
     "POST /studies/urgent": {"data": {"study": "{study_id}"}},
     "POST /studies/delete": {"data": {"study": "{study_id}"}},
     "POST /studies/export": {"data": {"study": "{study_id}"}},

@@ -18,6 +18,7 @@ from meninx._web.serving import ReaderNeeded, SessionNeeded, WebNeeded, record_v
 from meninx._web.store.database import DONE, Opinion, Study
 from meninx._web.store.stored_results import stored_answer
 from meninx._web.studies.deleting import delete_study, may_delete
+from meninx._web.studies.deliveries import request_delivery, sendable
 from meninx._web.studies.identity import CorrectedIdentity, correct_identity, may_correct
 from meninx._web.studies.opinions import About, Said, Verdict, add_opinion, opinions_of
 from meninx._web.studies.queue import place_of, set_urgent
@@ -100,6 +101,7 @@ def study_page(
         opinions=opinions,
         counts=_counts(opinions),
         regions=region_rows(study, opinions),
+        sendable=sendable(session, study, web.settings),
         queue=place_of(session, study),
         may_correct=may_correct(reader, study, web.settings),
         measured=measured_of(web),
@@ -218,6 +220,21 @@ def box_of(text: str) -> dict[str, list[int]]:
     if len(numbers) != 6:
         raise OptionError("mark two corners in the image first")
     return {"from": numbers[:3], "to": numbers[3:]}
+
+
+@study_pages.post("/studies/{study_id}/send")
+def send(
+    study_id: str,
+    reader: ReaderNeeded,
+    session: SessionNeeded,
+    web: WebNeeded,
+    peer: Annotated[str, Form(max_length=300)],
+    came_from: Annotated[str, Form(alias="list", max_length=MAX_QUERY)] = "",
+) -> Response:
+    """Have the study's DICOM objects sent to another system."""
+    study = study_of(session, reader, study_id)
+    request_delivery(session, reader, study, peer, web.settings)
+    return redirect_to(f"/studies/{study.id}?{_list_parameter(came_from)[1:]}#send")
 
 
 @study_pages.post("/studies/{study_id}/identity")

@@ -8,6 +8,7 @@ import logging
 import shutil
 import signal
 import sys
+import threading
 import time
 from datetime import datetime, timedelta
 from typing import Any
@@ -29,6 +30,7 @@ from meninx._web.store.database import (
 from meninx._web.store.settings import Settings
 from meninx._web.store.stored_results import StudyResult
 from meninx._web.studies.deleting import delete_expired_studies
+from meninx._web.studies.deliveries import Sender, release_claims
 from meninx._web.studies.queue import ORDER, waiting
 from meninx._web.studies.results import store_result
 from meninx._web.studies.scoring import score_study
@@ -73,6 +75,17 @@ class Jobs:
             return False
         self.score(study_id)
         return True
+
+    def send_forever(self) -> None:
+        """Send results to other systems as they are due, until the process ends."""
+        sender = Sender(self.settings, self._sessions)
+        while True:
+            try:
+                if not sender.send_next():
+                    time.sleep(POLL_SECONDS)
+            except Exception:
+                log.exception("sending failed; next try in %g s", _RETRY_SECONDS)
+                time.sleep(_RETRY_SECONDS)
 
     def clean_up(self) -> None:
         """Delete studies and uploads that are too old, and files of neither."""
@@ -133,6 +146,7 @@ def release_leases(settings: Settings) -> None:
     engine = open_database(settings.address)
     with sessions_of(engine).begin() as session:
         session.execute(update(Study).where(Study.state == SCORING).values(lease=None))
+        release_claims(session)
     engine.dispose()
 
 
@@ -149,6 +163,9 @@ def work(settings: Settings, *, alone: bool = True) -> None:
     if alone:
         release_leases(settings)
     jobs = Jobs(settings)
+    if settings.peer_addresses:
+        # Beside scoring, which must not wait for a system that does not answer.
+        threading.Thread(target=jobs.send_forever, name="sender", daemon=True).start()
     cleaned = float("-inf")
     try:
         while True:
