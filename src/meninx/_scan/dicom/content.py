@@ -88,9 +88,9 @@ def _bytes_of(dataset: Dataset, tag: BaseTag) -> bytes:
 def _is_sequence(dataset: Dataset, tag: BaseTag) -> bool:
     """Return whether an element is a sequence; with implicit VR the dictionary says so."""
     try:
-        return dictionary_VR(tag) == "SQ"
+        return bool(dictionary_VR(tag) == "SQ")
     except KeyError:
-        return dataset.get_item(tag).VR == "SQ"
+        return bool(dataset.get_item(tag).VR == "SQ")
 
 
 def _add_pixels(digest: _Hash, dataset: FileDataset, file: BinaryIO) -> None:

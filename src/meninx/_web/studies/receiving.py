@@ -236,7 +236,7 @@ def _store(
     return stored, False
 
 
-def _same_exam(study: Study) -> Select[tuple[Study]] | None:
+def _same_exam(study: Study) -> Select[Study] | None:
     """Return the query for stored studies of a new one's person and StudyInstanceUID."""
     if not study.study_uid or not study.patient_key:
         return None
