@@ -17,9 +17,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from meninx._errors import LimitExceeded, MeninxError
 from meninx._version import __version__
+from meninx._web.api.delivery_api import delivery_api
 from meninx._web.api.measurement_api import measurement_api
 from meninx._web.api.opinion_api import opinion_api
 from meninx._web.api.server_api import server_api
+from meninx._web.api.statistics_api import statistics_api
 from meninx._web.api.study_api import study_api
 from meninx._web.api.upload_api import upload_api
 from meninx._web.auth.accounts import first_administrator
@@ -29,12 +31,14 @@ from meninx._web.pages.export_pages import export_pages
 from meninx._web.pages.oidc_pages import add_provider, oidc_pages
 from meninx._web.pages.responses import page
 from meninx._web.pages.sign_in_pages import sign_in_pages
+from meninx._web.pages.statistics_pages import statistics_pages
 from meninx._web.pages.study_pages import study_pages
 from meninx._web.pages.user_pages import user_pages
 from meninx._web.pages.worklist_pages import worklist_pages
 from meninx._web.serving import MayRead, MustChangePassword, NotSignedIn, Web, sign_in_address
 from meninx._web.store.database import CONNECTIONS, migrate, open_database, sessions_of
 from meninx._web.store.settings import Settings
+from meninx._web.studies.deliveries import check_peers
 
 _STATIC = Path(__file__).parent / "static"
 # Own scripts, styles and requests only; NiiVue draws from blobs and data addresses.
@@ -58,6 +62,8 @@ _ROUTERS = (
     study_api,
     opinion_api,
     measurement_api,
+    delivery_api,
+    statistics_api,
     worklist_pages,
     sign_in_pages,
     study_pages,
@@ -65,6 +71,7 @@ _ROUTERS = (
     account_pages,
     user_pages,
     audit_pages,
+    statistics_pages,
     oidc_pages,
 )
 _OWN_FOLDER = 0o700
@@ -107,6 +114,7 @@ def create_app(settings: Settings, on_password: Callable[[str], None] | None = N
         folder.mkdir(parents=True, exist_ok=True)
         # Also for an existing folder: other users must not reach its contents.
         folder.chmod(_OWN_FOLDER)
+    check_peers(settings)
     migrate(settings.address)
     engine = open_database(settings.address)
     sessions = sessions_of(engine)
