@@ -18,6 +18,7 @@ from meninx._web.store.database import DONE, Opinion, Study
 from meninx._web.store.stored_results import stored_answer
 from meninx._web.studies.deleting import delete_study, may_delete
 from meninx._web.studies.opinions import About, Said, Verdict, add_opinion, opinions_of
+from meninx._web.studies.regions import region_rows
 from meninx._web.studies.series import (
     SeriesView,
     incomplete_in_words,
@@ -26,8 +27,11 @@ from meninx._web.studies.series import (
     weight_rows,
 )
 from meninx._web.studies.viewer import (
+    LAYOUTS,
     MAX_PANES,
     chosen_beside,
+    hanging,
+    layouts_of,
     name_in_address,
     other_visits,
     viewer_data,
@@ -35,6 +39,8 @@ from meninx._web.studies.viewer import (
 )
 from meninx._web.studies.worklist import WorklistQuery, neighbors_of
 
+# Cookie with the layout that an account chose last in this browser, and how long it is kept, s.
+_LAYOUT_COOKIE, _LAYOUT_SECONDS = "layout-{}", 365 * 86_400
 study_pages = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
 
@@ -47,6 +53,7 @@ def study_page(
     web: WebNeeded,
     scan: int | None = None,
     beside: Annotated[list[str] | None, Query()] = None,
+    layout: Annotated[str, Query(max_length=8)] = "",
     came_from: Annotated[str, Query(alias="list", max_length=MAX_QUERY)] = "",
 ) -> HTMLResponse:
     """Show a study: images, finding, opinions, and its neighbors in the worklist."""
@@ -57,7 +64,9 @@ def study_page(
     shown = series[number] if series else None
     opinions = opinions_of(session, study)
     visits = other_visits(session, reader, study)
-    panes = _panes(shown, beside, visits)
+    cookie = _LAYOUT_COOKIE.format(reader.id)
+    wanted = layout or request.cookies.get(cookie, "")
+    panes = _panes(shown, beside, visits, wanted)
     shown_page = page(
         web,
         "study.html",
@@ -76,13 +85,26 @@ def study_page(
         finding=shown.finding if shown else None,
         data=viewer_data(session, reader, panes, opinions) if panes else None,
         beside=[name_in_address(view, panes[0]) for view in panes[1:]],
+        by_layout=beside is None,
+        layout=(wanted if wanted in LAYOUTS else "1") if beside is None else "",
+        layouts=layouts_of(panes[0]) if panes else {},
         most=MAX_PANES,
         visits=visit_rows(study, visits, panes),
         opinions=opinions,
+        regions=region_rows(study, opinions),
         counts=_counts(opinions),
         measured=measured_of(web),
         **_way_back(session, reader, study, came_from),
     )
+    if layout in LAYOUTS:
+        shown_page.set_cookie(
+            cookie,
+            layout,
+            _LAYOUT_SECONDS,
+            httponly=True,
+            samesite="strict",
+            secure=web.settings.secure_cookies,
+        )
     if request.headers.get("hx-request") and study.state == DONE:
         # Reload the whole page: scripts in a part that htmx swaps in are not run.
         shown_page.headers["HX-Refresh"] = "true"
@@ -90,12 +112,24 @@ def study_page(
 
 
 def _panes(
-    shown: SeriesView | None, beside: Sequence[str] | None, visits: Sequence[Study]
+    shown: SeriesView | None, beside: Sequence[str] | None, visits: Sequence[Study], layout: str
 ) -> list[SeriesView]:
-    """Return the series in the viewer, the chosen one first; empty if that has no image."""
+    """Return the series in the viewer, the chosen one first; empty if that has no image.
+
+    Args:
+        shown: Chosen series; None in a study without series.
+        beside: Names of series that the address sets beside it; None leaves it to the layout.
+        visits: Other studies of the same patient.
+        layout: Name of a layout, unchecked.
+
+    Returns:
+        Series with an image.
+    """
     if shown is None or not shown.viewer:
         return []
-    return [shown, *chosen_beside(shown, beside or [], visits)]
+    if beside is not None:
+        return [shown, *chosen_beside(shown, beside, visits)]
+    return [shown, *(hanging(shown, layout) if layout in LAYOUTS else [])]
 
 
 def _way_back(
