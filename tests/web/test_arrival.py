@@ -638,6 +638,71 @@ def test_names_are_written_as_readers_do():
     assert name_for_readers("Doe^Jane^^Dr.") == "Doe, Jane Dr."
     assert name_for_readers("=山田^太郎") == "山田, 太郎"
     assert name_for_readers("^^") == ""
+    three = "Yamada^Tarou=山田^太郎=やまだ^たろう"
+    assert name_for_readers(three) == "Yamada, Tarou = 山田, 太郎 = やまだ, たろう"
+
+
+def test_a_name_in_three_scripts_is_shown_and_found_as_a_whole(server, series):
+    values = {
+        "PatientName": "Yamada^Tarou=山田^太郎=やまだ^たろう",
+        "SpecificCharacterSet": "ISO_IR 192",
+    }
+    files = exam(series, "P1", "1.2.1", StudyDate="20261128", **values)
+    browser = server.browser()
+    study = browser.upload(files, "disk").json()
+    shown = "Yamada, Tarou = 山田, 太郎 = やまだ, たろう"
+    assert (study["name"], study["patient_name"]) == (shown, shown)
+    page = browser.client.get(f"/studies/{study['id']}").text
+    assert f"<h1>{shown}</h1>" in page
+    assert f"<title>{shown}, meninx</title>" in page
+    words = ("山田", "Yamada^Tarou=山田^太郎", "たろう", "28.11.2026", "19700102", "02.01.1970")
+    for search in words:
+        found = browser.client.get("/api/v1/studies", params={"search": search}).json()
+        assert found["count"] == 1, search
+    # A system that sends the alphabetic name alone means the same patient.
+    other = exam(series, "P1", "1.2.2", PatientName="YAMADA^TAROU")
+    second = browser.upload(other).json()
+    assert study_in(server, second["id"]).patient_key == study_in(server, study["id"]).patient_key
+
+
+def test_the_other_files_of_a_cd_are_named(server, mixed):
+    cd = mixed | {"disk/AUTORUN.INF": b"[autorun]", "disk/viewer.exe": b"MZ" + bytes(99)}
+    answer = server.browser().upload(cd).json()
+    assert len(answer["studies"]) == 3
+    assert answer["left_out"] == [
+        {"name": name, "why": "no scan"}
+        for name in ("disk/AUTORUN.INF", "disk/README.txt", "disk/viewer.exe")
+    ]
+
+
+def test_an_unfinished_upload_is_listed_and_goes_on(server, series):
+    browser, other = server.browser(), server.browser("ada")
+    begin = {"title": "case", "spacing": "0.9,0.9,6.5"}
+    begun = browser.client.post("/api/v1/uploads", json=begin, headers=browser.headers).json()
+    address = f"/api/v1/uploads/{begun['id']}"
+    name, data = next(iter(series.items()))
+    browser.client.put(
+        f"{address}/parts", params={"name": name}, content=data[:100], headers=browser.headers
+    )
+    (found,) = browser.client.get("/api/v1/uploads").json()
+    assert found["files"] == [{"name": name, "bytes": 100}]
+    assert [found[key] for key in ("id", "title", "project", "spacing", "bytes")] == [
+        begun["id"],
+        "case",
+        "general",
+        "0.9,0.9,6.5",
+        100,
+    ]
+    assert other.client.get("/api/v1/uploads").json() == []
+    browser.client.put(
+        f"{address}/parts",
+        params={"name": name, "offset": 100},
+        content=data[100:],
+        headers=browser.headers,
+    )
+    done = browser.client.post(f"{address}/finish", headers=browser.headers).json()
+    assert done["studies"][0]["queue"] == {"place": 1, "waiting": 1}
+    assert browser.client.get("/api/v1/uploads").json() == []
 
 
 @pytest.mark.filterwarnings("ignore:Invalid value")

@@ -287,7 +287,7 @@ def test_a_study_is_scored_again_once_its_lease_has_run_out(server, series, monk
         study = session.get(Study, study_id)
         study.state, study.lease = SCORING, now() + timedelta(seconds=30)
     assert not server.jobs.score_next()
-    monkeypatch.setattr("meninx._web.studies.jobs.now", lambda: now() + timedelta(seconds=31))
+    monkeypatch.setattr("meninx._web.studies.queue.now", lambda: now() + timedelta(seconds=31))
     assert server.jobs.score_next()
     assert study_in(server, study_id).state == DONE
 

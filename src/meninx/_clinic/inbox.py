@@ -38,6 +38,11 @@ create table if not exists results (
 """
 
 
+def pause_after(tries: int) -> float:
+    """Return the pause after a number of failed tries, s."""
+    return min(FIRST_PAUSE * 2.0 ** (tries - 1), LONGEST_PAUSE)
+
+
 @dataclass(frozen=True)
 class Delivery:
     """A result, or a whole study, on its way to one peer.
@@ -259,7 +264,7 @@ class Inbox:
     def set_state(self, delivery: Delivery, state: str, *, failed: bool = False) -> None:
         """Record the state of a delivery; after each failure its next try is later."""
         tries = delivery.tries + failed
-        pause = min(FIRST_PAUSE * 2 ** (tries - 1), LONGEST_PAUSE) if failed else 0.0
+        pause = pause_after(tries) if failed else 0.0
         key = (delivery.study, delivery.file.name, delivery.peer)
         with self._transaction() as ledger:
             ledger.execute(

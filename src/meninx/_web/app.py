@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from meninx._errors import LimitExceeded, MeninxError
 from meninx._version import __version__
+from meninx._web.api.delivery_api import delivery_api
 from meninx._web.api.measurement_api import measurement_api
 from meninx._web.api.opinion_api import opinion_api
 from meninx._web.api.server_api import server_api
@@ -35,6 +36,7 @@ from meninx._web.serving import MayRead, MustChangePassword, NotSignedIn, Web, s
 from meninx._web.static_files import PackedFiles
 from meninx._web.store.database import CONNECTIONS, migrate, open_database, sessions_of
 from meninx._web.store.settings import Settings
+from meninx._web.studies.deliveries import check_peers
 
 _STATIC = Path(__file__).parent / "static"
 # Own scripts, styles and requests only; NiiVue draws from blobs and data addresses.
@@ -58,6 +60,7 @@ _ROUTERS = (
     study_api,
     opinion_api,
     measurement_api,
+    delivery_api,
     worklist_pages,
     sign_in_pages,
     study_pages,
@@ -107,6 +110,7 @@ def create_app(settings: Settings, on_password: Callable[[str], None] | None = N
         folder.mkdir(parents=True, exist_ok=True)
         # Also for an existing folder: other users must not reach its contents.
         folder.chmod(_OWN_FOLDER)
+    check_peers(settings)
     migrate(settings.address)
     engine = open_database(settings.address)
     sessions = sessions_of(engine)

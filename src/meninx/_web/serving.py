@@ -313,7 +313,7 @@ def study_of(session: Session, reader: Reader, study_id: str, *, erased: bool = 
     """
     study = session.scalar(select(Study).where(Study.id == study_id, visible_to(reader)))
     if study is None:
-        raise HTTPException(404, "no such study")
+        raise HTTPException(404, "no such study; it may have been deleted")
     if study.erased and not erased:
         raise HTTPException(410, "this study was erased; only its opinions are left")
     return study

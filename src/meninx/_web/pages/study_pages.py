@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 
 from fastapi import APIRouter, Form, HTTPException, Query, Request, Response
 from fastapi.responses import HTMLResponse
+from pydantic import Field
 
 from meninx._detect.answer_words import EVIDENCE_IN_WORDS, NO_OTHER_TYPES
 from meninx._errors import OptionError
@@ -17,7 +18,10 @@ from meninx._web.serving import ReaderNeeded, SessionNeeded, WebNeeded, record_v
 from meninx._web.store.database import DONE, Opinion, Study
 from meninx._web.store.stored_results import stored_answer
 from meninx._web.studies.deleting import delete_study, may_delete
+from meninx._web.studies.deliveries import request_delivery, sendable
+from meninx._web.studies.identity import CorrectedIdentity, correct_identity, may_correct
 from meninx._web.studies.opinions import About, Said, Verdict, add_opinion, opinions_of
+from meninx._web.studies.queue import place_of, set_urgent
 from meninx._web.studies.regions import region_rows
 from meninx._web.studies.series import (
     SeriesView,
@@ -44,6 +48,17 @@ _LAYOUT_COOKIE, _LAYOUT_SECONDS = "layout-{}", 365 * 86_400
 study_pages = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
 
+# Makes htmx load the whole page again.
+_RELOAD = {"HX-Refresh": "true"}
+
+
+class IdentityForm(CorrectedIdentity):
+    """The form that corrects an identity; it has all fields, as empty ones are not sent apart."""
+
+    csrf: str = ""
+    came_from: str = Field(default="", alias="list", max_length=MAX_QUERY)
+
+
 @study_pages.get("/studies/{study_id}")
 def study_page(
     request: Request,
@@ -57,7 +72,11 @@ def study_page(
     came_from: Annotated[str, Query(alias="list", max_length=MAX_QUERY)] = "",
 ) -> HTMLResponse:
     """Show a study: images, finding, opinions, and its neighbors in the worklist."""
-    study = study_of(session, reader, study_id)
+    try:
+        study = study_of(session, reader, study_id)
+    except HTTPException as gone:
+        # A page that waits for its finding would wait on: loaded again, it says what happened.
+        raise HTTPException(gone.status_code, gone.detail, headers=_RELOAD) from gone
     record_view(session, reader, study)
     series, answer = series_views(study), stored_answer(study)
     number = scan if scan is not None and scan in range(len(series)) else study.chosen
@@ -91,8 +110,11 @@ def study_page(
         most=MAX_PANES,
         visits=visit_rows(study, visits, panes),
         opinions=opinions,
-        regions=region_rows(study, opinions),
         counts=_counts(opinions),
+        regions=region_rows(study, opinions),
+        sendable=sendable(session, study, web.settings),
+        queue=place_of(session, study),
+        may_correct=may_correct(reader, study, web.settings),
         measured=measured_of(web),
         **_way_back(session, reader, study, came_from),
     )
@@ -107,7 +129,7 @@ def study_page(
         )
     if request.headers.get("hx-request") and study.state == DONE:
         # Reload the whole page: scripts in a part that htmx swaps in are not run.
-        shown_page.headers["HX-Refresh"] = "true"
+        shown_page.headers.update(_RELOAD)
     return shown_page
 
 
@@ -230,6 +252,52 @@ def box_of(text: str) -> dict[str, list[int]]:
     if len(numbers) != 6:
         raise OptionError("mark two corners in the image first")
     return {"from": numbers[:3], "to": numbers[3:]}
+
+
+@study_pages.post("/studies/{study_id}/send")
+def send(
+    study_id: str,
+    reader: ReaderNeeded,
+    session: SessionNeeded,
+    web: WebNeeded,
+    peer: Annotated[str, Form(max_length=300)],
+    came_from: Annotated[str, Form(alias="list", max_length=MAX_QUERY)] = "",
+) -> Response:
+    """Have the study's DICOM objects sent to another system."""
+    study = study_of(session, reader, study_id)
+    request_delivery(session, reader, study, peer, web.settings)
+    return redirect_to(f"/studies/{study.id}?{_list_parameter(came_from)[1:]}#send")
+
+
+@study_pages.post("/studies/{study_id}/identity")
+def correct(
+    study_id: str,
+    reader: ReaderNeeded,
+    session: SessionNeeded,
+    web: WebNeeded,
+    values: Annotated[IdentityForm, Form()],
+) -> Response:
+    """Correct the identity of a study of pictures or volumes."""
+    study = study_of(session, reader, study_id)
+    if not may_delete(reader, study):
+        raise HTTPException(403, "only its uploader or an administrator corrects a study")
+    written = values.model_dump(include=set(CorrectedIdentity.model_fields))
+    correct_identity(session, reader, study, written, web.settings)
+    return redirect_to(f"/studies/{study.id}?{_list_parameter(values.came_from)[1:]}")
+
+
+@study_pages.post("/studies/{study_id}/urgent")
+def mark_urgent(
+    study_id: str,
+    reader: ReaderNeeded,
+    session: SessionNeeded,
+    urgent: Annotated[bool, Form()] = True,
+    came_from: Annotated[str, Form(alias="list", max_length=MAX_QUERY)] = "",
+) -> Response:
+    """Have a study scored before all that are not urgent, or take that back."""
+    study = study_of(session, reader, study_id)
+    set_urgent(session, reader, study, urgent=urgent)
+    return redirect_to(f"/studies/{study.id}?{_list_parameter(came_from)[1:]}")
 
 
 @study_pages.post("/studies/{study_id}/delete")

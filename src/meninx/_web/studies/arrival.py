@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -11,7 +11,7 @@ from typing import Any
 
 from meninx._scan.dicom.heading import Heading
 from meninx._scan.incomplete_note import NOTE
-from meninx._web.studies.arrived_files import ArrivedFile, file_digest, read_note
+from meninx._web.studies.arrived_files import ArrivedFile, Kind, file_digest, read_note
 from meninx._web.studies.file_names import harmless
 
 
@@ -129,6 +129,45 @@ def sorted_into_studies(files: Sequence[ArrivedFile], *, together: bool) -> list
         studies.append(Arrival(kinds["unusable"]))
     _add_notes(studies, kinds["note"])
     return studies or [Arrival(kinds["other"] or kinds["note"])]
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A file that belongs to no study.
+
+    Args:
+        name: Name on the user's computer.
+        why: Why it was left out, in words.
+    """
+
+    name: str
+    why: str
+
+
+def left_out_of(files: Iterable[ArrivedFile], arrivals: Iterable[Arrival]) -> list[LeftOut]:
+    """Return the files of an upload that belong to none of its studies, such as those of a CD.
+
+    Args:
+        files: Files of the upload.
+        arrivals: Its studies.
+
+    Returns:
+        The files left out, in their order.
+    """
+    kept = {file.path for arrival in arrivals for file in arrival.files}
+    return [
+        LeftOut(file.name, _WHY_LEFT_OUT[file.kind, file.heading is not None])
+        for file in files
+        if file.path not in kept
+    ]
+
+
+# By kind, and whether the file has a DICOM heading.
+_WHY_LEFT_OUT: Mapping[tuple[Kind, bool], str] = {
+    ("other", False): "no scan",
+    ("other", True): "a DICOMDIR, which lists other files",
+    ("note", False): "it names what is missing of another study",
+}
 
 
 def _add_notes(studies: Iterable[Arrival], files: Iterable[ArrivedFile]) -> None:

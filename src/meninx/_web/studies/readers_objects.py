@@ -65,6 +65,13 @@ def readers_objects(session: Session, study: Study, settings: Settings) -> Mappi
     return made
 
 
+def count_readers(session: Session, study: Study, settings: Settings) -> int:
+    """Return the number of readers with measurements or marks in DICOM series of a study."""
+    shown = settings.studies / study.id / SHOWN
+    marked = [*measurements_of(session, study), *_marks_of(session, study)]
+    return len({mark.user_name for mark in marked if (shown / SOURCE.format(mark.scan)).is_file()})
+
+
 def _marks_of(session: Session, study: Study) -> list[Opinion]:
     """Return the opinions that mark a box, the oldest first."""
     return [opinion for opinion in reversed(opinions_of(session, study)) if opinion.box]

@@ -3,7 +3,7 @@
 import hashlib
 import shutil
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sqlalchemy import event, select, update
@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from meninx._errors import InputError, OptionError
-from meninx._scan.dicom.heading import Heading
+from meninx._scan.dicom.heading import NAME_SEPARATOR, Heading
 from meninx._scan.limits import DEFAULT_LIMITS
 from meninx._web.auth.accounts import Reader
 from meninx._web.store.audit import record
@@ -28,17 +28,36 @@ from meninx._web.store.database import (
     now,
 )
 from meninx._web.store.settings import Settings
-from meninx._web.studies.arrival import Arrival, merged_series, sorted_into_studies
+from meninx._web.studies.arrival import (
+    Arrival,
+    LeftOut,
+    left_out_of,
+    merged_series,
+    sorted_into_studies,
+)
 from meninx._web.studies.arrived_files import arrived_files, unpack
 from meninx._web.studies.file_names import base_name
-from meninx._web.studies.results import WAITING
+from meninx._web.studies.results import WAITING, priority_of
 from meninx._web.studies.study_files import FILES
 from meninx._web.studies.uploads import UNTITLED, delete_upload, upload_folder
 
 
+@dataclass(frozen=True)
+class FinishedUpload:
+    """What became of an upload.
+
+    Args:
+        studies: At least one study, each with whether it waits for the detector because of it.
+        left_out: Files that belong to no study.
+    """
+
+    studies: list[tuple[Study, bool]]
+    left_out: list[LeftOut]
+
+
 def finish_upload(
     session: Session, reader: Reader, upload: Upload, settings: Settings, *, together: bool = False
-) -> list[tuple[Study, bool]]:
+) -> FinishedUpload:
     """Turn an upload into studies that wait for the detector, each of one patient.
 
     Args:
@@ -49,7 +68,7 @@ def finish_upload(
         together: Whether its pictures and volumes are of one person, from one visit.
 
     Returns:
-        At least one study, each with whether it is new: the same content is stored and scored once.
+        Its studies: the same content is stored and scored once; and the files left out.
 
     Raises:
         OptionError: If the upload has no file.
@@ -82,7 +101,7 @@ def finish_upload(
     event.listen(
         session, "after_commit", lambda _: shutil.rmtree(folder, ignore_errors=True), once=True
     )
-    return stored
+    return FinishedUpload(stored, left_out_of(files, arrivals))
 
 
 def _lock_project(session: Session, project_id: int) -> None:
@@ -128,7 +147,7 @@ def _new_study(upload: Upload, arrival: Arrival, settings: Settings, *, alone: b
         study.title = heading.description or heading.patient_name or UNTITLED
     for name in IDENTITY:
         setattr(study, name, getattr(heading, name))
-    study.patient_key = _person_key(heading)
+    study.patient_key = person_key(heading)
     study.series = merged_series([], arrival.files)
     return study
 
@@ -147,15 +166,18 @@ def _hash_in(project_id: int, content_hash: str) -> str:
     return hashlib.sha256(f"{project_id}\n{content_hash}".encode()).hexdigest()
 
 
-def _person_key(heading: Heading) -> str:
+def person_key(heading: Heading) -> str:
     """Return a hash that only studies of one person share; empty where in doubt.
 
     Careless exports give many people one PatientID, so name and birth date have to agree as well.
+    Of a name its first representation counts: not every system sends the others.
     """
-    name = "".join(sign for sign in heading.patient_name.casefold() if sign.isalnum())
+    written = heading.patient_name.partition(NAME_SEPARATOR)[0]
+    name = "".join(sign for sign in written.casefold() if sign.isalnum())
     if not heading.patient_id and not (name and heading.birth_date):
         return ""
-    identity = "\0".join((heading.patient, name, heading.birth_date))
+    patient = heading.patient if heading.patient_id else ""
+    identity = "\0".join((patient, name, heading.birth_date))
     return hashlib.sha256(identity.encode()).hexdigest()
 
 
@@ -247,11 +269,10 @@ def _extend(
         return False
     # Written first, to lock the row: another upload that adds to the study waits here.
     session.execute(
-        update(Study)
-        .where(Study.id == study.id)
-        .values(state=RECEIVED, lease=None, priority=WAITING, attempts=0)
+        update(Study).where(Study.id == study.id).values(state=RECEIVED, lease=None, attempts=0)
     )
     session.refresh(study)
+    study.priority = priority_of(study)
     _link_files(names, folder)
     study.series = merged_series(
         study.series, [file for file in arrival.files if file.path in names]
