@@ -7,6 +7,7 @@ import { followOpinions } from "./viewer/opinions.js";
 import { Pane } from "./viewer/pane.js";
 import { followPointer } from "./viewer/pointer.js";
 import { followRegions } from "./viewer/regions.js";
+import { followSending } from "./viewer/sending.js";
 import { Settings } from "./viewer/settings.js";
 import { Strip } from "./viewer/strip.js";
 import { Tools } from "./viewer/tools.js";
@@ -216,5 +217,6 @@ async function show(box) {
 }
 
 const box = document.getElementById("viewer");
+followSending();
 if (!box) { followSteps(); followOpinions(null); }
 if (box) show(box).catch((error) => { document.getElementById("where").textContent = `No image: ${error.message}`; });

@@ -1,6 +1,7 @@
 """The whole way in a real browser: Debian's Chromium, a real server, a real worker."""
 
 import re
+import shutil
 from pathlib import Path
 
 import axe_playwright_python
@@ -196,44 +197,47 @@ def test_a_photograph_is_refused_in_words(page, address, tmp_path):
     expect(page.locator(".finding")).to_contain_text("of the picture is colored, expected at most")
 
 
-def test_an_upload_that_breaks_off_goes_on_and_says_what_it_left_out(page, address, folder):
-    """Leaving asks first; what arrived is kept; cancel deletes it."""
+def test_an_upload_that_breaks_off_goes_on_and_says_what_it_left_out(
+    page, address, folder, tmp_path
+):
+    """Leaving asks first; what arrived is kept and not sent again; cancel deletes it."""
+    exam = shutil.copytree(folder, tmp_path / "exam of a CD")
+    (exam / "VIEWER.BIN").write_bytes(bytes(5 * 1024**2))  # in two parts
     sign_in(page, address, "rene")
-    held = []
-    page.route("**/uploads/*/files", lambda route: held.append(route))
-    page.locator("#folder").set_input_files(folder)
+    page.route("**/parts*offset=4194304", lambda route: None)
+    with page.expect_request("**/parts*offset=4194304"):
+        page.locator("#folder").set_input_files(exam)
     row = page.locator(".upload").first
-    expect(row.locator(".upload-words")).to_contain_text("Sending 9 files: tumor case")
-    expect(row.locator("progress")).to_be_visible()
+    expect(row.locator(".upload-words")).to_contain_text("Sending 10 files: exam of a CD")
+    expect(row.locator(".soft")).to_contain_text("MB a second")
     asked = []
     page.once("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))
     page.locator("nav").get_by_role("link", name="rene").click()
     expect(page).to_have_url(re.compile("/account"))
     assert asked == ["beforeunload"]
-    page.unroute("**/uploads/*/files")
+    page.unroute("**/parts*offset=4194304")
     page.goto(address)
     row = page.locator(".upload").first
-    expect(row.locator(".upload-words")).to_contain_text("Not finished: tumor case")
-    # The same folder again: no new upload is begun, and the rest of this one is sent.
-    begun = []
-    page.on(
-        "request", lambda sent: begun.append(sent.method) if sent.url.endswith("/uploads") else None
-    )
-    (folder / "AUTORUN.INF").write_text("[autorun]")
-    page.locator("#folder").set_input_files(folder)
+    expect(row.locator(".upload-words")).to_contain_text("Not finished: exam of a CD; 10 files")
+    sent = []
+    page.on("request", lambda request: sent.append((request.method, request.url.split("?")[-1])))
+    page.locator("#folder").set_input_files(exam)
     expect(row.locator(".upload-words")).to_contain_text(re.compile("being scored|here already"))
+    # Only the second part, and the end.
+    assert [query for method, query in sent if method in ("POST", "PUT")] == [
+        "name=exam%20of%20a%20CD%2FVIEWER.BIN&offset=4194304",
+        "together=false",
+    ]
     expect(row.locator("summary")).to_have_text("1 file left out")
     row.locator("summary").click()
-    expect(row).to_contain_text("AUTORUN.INF")
-    assert "POST" not in begun
-    (folder / "AUTORUN.INF").unlink()
+    expect(row).to_contain_text("VIEWER.BIN")
     row.get_by_role("link").first.click()
     expect(page).to_have_url(re.compile("/studies/"))
     page.goto(address)
-    page.route("**/uploads/*/files", lambda route: held.append(route))
-    page.locator("#folder").set_input_files(folder)
+    page.route("**/parts*offset=4194304", lambda route: None)
+    page.locator("#folder").set_input_files(exam)
     page.get_by_role("button", name="Cancel").click()
-    expect(page.locator(".upload-words").first).to_contain_text("Canceled: tumor case")
+    expect(page.locator(".upload-words").first).to_contain_text("Canceled: exam of a CD")
     assert page.request.get(f"{address}/api/v1/uploads").json() == []
 
 

@@ -1,6 +1,6 @@
 // What is being sent: progress, speed, what was left out and why, and where it arrived.
 import { Canceled, Refused } from "./requests.js";
-import { Upload, discard, unfinished } from "./upload.js";
+import { Upload, discard, titleOf, unfinished } from "./upload.js";
 
 const SHOWN = 20; // files that were left out, by name
 
@@ -30,10 +30,12 @@ export class Uploads {
     row.remove();
   }
 
-  // The unfinished upload that has some of these files.
+  // The unfinished upload that has some of these files, or that none had arrived of.
   knownOf(files) {
     const names = new Set(files.map(([name]) => name));
-    return [...this.broken.values()].find(({ known }) => known.files.some(({ name }) => names.has(name)));
+    const title = titleOf(files);
+    const begun = ({ known }) => known.files.some(({ name }) => names.has(name)) || (!known.files.length && known.title === title);
+    return [...this.broken.values()].find(begun);
   }
 
   send(files, options) {

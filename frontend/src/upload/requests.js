@@ -10,6 +10,8 @@ export async function ask(method, address, { body, type, signal, onSent } = {}) 
   for (let attempt = 0; ; attempt += 1) {
     const { status, content } = await send(method, address, { body, type, signal, onSent });
     if (status >= 200 && status < 300) return content;
+    // Nothing is wrong with the upload: it goes on in a new session.
+    if (status === 401 || status === 403) throw new Error("your session has ended; sign in again and choose the same files");
     if (status >= 400 && status < 500 && status !== 429) throw Object.assign(new Refused(words(status, content)), { retried: attempt > 0 });
     if (attempt >= TRIES) throw new Error("the server does not answer");
     await pause(500 * 2 ** Math.min(attempt, 5), signal);

@@ -13,11 +13,14 @@ const RECENT_MS = 5000;
 export const unfinished = () => ask("GET", ADDRESS);
 export const discard = (id) => ask("DELETE", `${ADDRESS}/${id}`);
 
+// A folder's name, or that of the first file.
+export const titleOf = (files) => files[0][0].split("/")[0];
+
 export class Upload {
   // `known` is an unfinished upload that goes on with these files.
   constructor(files, options, known = null) {
     Object.assign(this, { files, options, known, id: known?.id ?? null, onChange: () => {} });
-    this.title = files[0][0].split("/")[0];
+    this.title = titleOf(files);
     this.total = files.reduce((sum, [, file]) => sum + file.size, 0);
     this.done = 0;
     this.inRequest = 0;
