@@ -80,6 +80,7 @@ bench --runs 3 --pictures 1 --slices 2 --output {out}/bench
 BESIDE_SERVICES = """
 send {series} --to MENINX@127.0.0.1:{port}
 verify-opinions --data {out}/web
+export-opinions {out}/opinions --data {out}/web
 reset-password --data {out}/web
 """
 SERVICES = {"serve", "worker", "receive"}

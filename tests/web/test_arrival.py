@@ -16,6 +16,7 @@ import pydicom
 import pytest
 from PIL import Image
 
+from meninx._scan.dicom.content import content_digest
 from meninx._scan.dicom.heading import name_for_readers, read_heading
 from meninx._scan.reading import read_scans
 from meninx._web.api.upload_api import LARGEST_BATCH
@@ -663,6 +664,55 @@ def test_a_name_in_three_scripts_is_shown_and_found_as_a_whole(server, series):
     other = exam(series, "P1", "1.2.2", PatientName="YAMADA^TAROU")
     second = browser.upload(other).json()
     assert study_in(server, second["id"]).patient_key == study_in(server, study["id"]).patient_key
+
+
+def as_sent_by(data, *, implicit, private=""):
+    """Return a DICOM file as another system writes it: same elements and pixels, other bytes."""
+    dataset = pydicom.dcmread(io.BytesIO(data))
+    dataset.preamble = b"II*\0" + bytes(124)
+    dataset.file_meta.ImplementationVersionName = "ANOTHER"
+    if private:
+        dataset.private_block(0x0021, "ANOTHER", create=True).add_new(1, "LO", private)
+    dataset.RetrieveAETitle = "PACS"
+    syntax = pydicom.uid.ImplicitVRLittleEndian if implicit else dataset.file_meta.TransferSyntaxUID
+    dataset.file_meta.TransferSyntaxUID = syntax
+    out = io.BytesIO()
+    dataset.save_as(out, implicit_vr=implicit, little_endian=True)
+    return out.getvalue()
+
+
+def test_an_exam_that_comes_by_page_and_by_node_is_stored_and_scored_once(server, series):
+    page, node = server.browser(), server.browser("ada")
+    files = exam(series, "P1", "1.2.1")
+    study = page.upload(files).json()
+    server.jobs.score = lambda _: None
+    sent = {
+        f"{number}.dcm": as_sent_by(data, implicit=number > 0, private="x")
+        for number, data in enumerate(files.values())
+    }
+    assert set(sent.values()).isdisjoint(files.values())
+    for again in (sent, dict(list(sent.items())[:1])):
+        answer = node.upload(again)
+        assert (answer.status_code, answer.json()["id"]) == (200, study["id"])
+    assert len(list((server.settings.studies / study["id"] / "files").iterdir())) == len(files)
+    # A reader has said something: still the same exam, which is not scored again.
+    page.post(f"/studies/{study['id']}/opinions", verdict="tumor")
+    assert node.upload(dict(list(sent.items())[1:])).json()["id"] == study["id"]
+    with server.web.sessions() as session:
+        assert session.query(Study).count() == 1
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"PatientName": "Roe"}, {"Rows": 7}, {"PixelData": b"\1\0"}, {"SOPInstanceUID": "1.2.3"}],
+)
+def test_another_element_or_pixel_is_another_content(tmp_path, series, values):
+    data = next(iter(series.values()))
+    (tmp_path / "a.dcm").write_bytes(data)
+    (tmp_path / "b.dcm").write_bytes(as_sent_by(data, implicit=True))
+    (tmp_path / "c.dcm").write_bytes(changed(as_sent_by(data, implicit=True), **values))
+    first, same, other = (content_digest(tmp_path / f"{name}.dcm") for name in "abc")
+    assert first == same != other
 
 
 def test_the_other_files_of_a_cd_are_named(server, mixed):

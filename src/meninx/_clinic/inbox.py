@@ -287,6 +287,22 @@ class Inbox:
             }
             return {"instances": len(self._sizes), "scored": int(scored)} | counts
 
+    def failing(self) -> dict[str, int]:
+        """Return the number of deliveries that each peer has not accepted so far."""
+        with self._lock:
+            rows = self._ledger.execute(
+                "select peer, count(*) from results where state in (?, ?) and tries > 0 "
+                "group by peer",
+                (WAITING, SENDING),
+            ).fetchall()
+        return {peer: int(count) for peer, count in rows}
+
+    @property
+    def studies(self) -> int:
+        """Number of studies of which files are there."""
+        with self._lock:
+            return len(self._files)
+
     def delete_expired(self, max_age_seconds: float) -> None:
         """Delete studies that were scored longer ago and have no result waiting."""
         with self._transaction() as ledger:

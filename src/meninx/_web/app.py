@@ -20,6 +20,7 @@ from meninx._web.api.delivery_api import delivery_api
 from meninx._web.api.measurement_api import measurement_api
 from meninx._web.api.opinion_api import opinion_api
 from meninx._web.api.server_api import server_api
+from meninx._web.api.statistics_api import statistics_api
 from meninx._web.api.study_api import study_api
 from meninx._web.api.upload_api import upload_api
 from meninx._web.auth.accounts import first_administrator
@@ -29,6 +30,7 @@ from meninx._web.pages.export_pages import export_pages
 from meninx._web.pages.oidc_pages import add_provider, oidc_pages
 from meninx._web.pages.responses import page
 from meninx._web.pages.sign_in_pages import sign_in_pages
+from meninx._web.pages.statistics_pages import statistics_pages
 from meninx._web.pages.study_pages import study_pages
 from meninx._web.pages.user_pages import user_pages
 from meninx._web.pages.worklist_pages import worklist_pages
@@ -61,6 +63,7 @@ _ROUTERS = (
     opinion_api,
     measurement_api,
     delivery_api,
+    statistics_api,
     worklist_pages,
     sign_in_pages,
     study_pages,
@@ -68,6 +71,7 @@ _ROUTERS = (
     account_pages,
     user_pages,
     audit_pages,
+    statistics_pages,
     oidc_pages,
 )
 _OWN_FOLDER = 0o700

@@ -11,7 +11,7 @@ from typing import Any
 
 from meninx._scan.dicom.heading import Heading
 from meninx._scan.incomplete_note import NOTE
-from meninx._web.studies.arrived_files import ArrivedFile, Kind, file_digest, read_note
+from meninx._web.studies.arrived_files import ArrivedFile, Kind, digest_of, read_note
 from meninx._web.studies.file_names import harmless
 
 
@@ -29,13 +29,13 @@ class Arrival:
 
     @cached_property
     def digests(self) -> dict[Path, str]:
-        """SHA-256 of each file."""
-        return {file.path: file_digest(file.path) for file in self.files}
+        """SHA-256 of what each file holds: of a DICOM file however it is written."""
+        return {file.path: digest_of(file) for file in self.files}
 
     @property
     def content_hash(self) -> str:
         """One SHA-256 of the files' contents, whatever their names and order."""
-        return hashlib.sha256("\n".join(sorted(self.digests.values())).encode()).hexdigest()
+        return hash_of_all(self.digests.values())
 
     def stored_names(self) -> dict[Path, str]:
         """Return the name under which each file is stored in its study's folder.
@@ -60,6 +60,11 @@ class Arrival:
             if file.voxels is not None:
                 names[file.voxels] = _name_of_voxels(file, names[file.path])
         return names
+
+
+def hash_of_all(digests: Iterable[str]) -> str:
+    """Return one SHA-256 of files' digests, each once, whatever their order."""
+    return hashlib.sha256("\n".join(sorted(set(digests))).encode()).hexdigest()
 
 
 def _name_of_voxels(header: ArrivedFile, stored: str) -> str:

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -122,7 +122,7 @@ def _rows(study: Study, opinions: list[Opinion]) -> list[dict[str, Any]]:
     return rows or [head | {"file": "; ".join(sorted(study.file_names.values()))}]
 
 
-def _series_row(view: SeriesView, opinions: Iterable[Opinion]) -> Mapping[str, Any]:
+def _series_row(view: SeriesView, opinions: Iterable[Opinion]) -> dict[str, Any]:
     finding, identity = view.finding, view.stored.identity
     about = [
         opinion

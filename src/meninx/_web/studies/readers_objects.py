@@ -68,7 +68,8 @@ def readers_objects(session: Session, study: Study, settings: Settings) -> Mappi
 def count_readers(session: Session, study: Study, settings: Settings) -> int:
     """Return the number of readers with measurements or marks in DICOM series of a study."""
     shown = settings.studies / study.id / SHOWN
-    marked = [*measurements_of(session, study), *_marks_of(session, study)]
+    marked: list[Measurement | Opinion] = []
+    marked += [*measurements_of(session, study), *_marks_of(session, study)]
     return len({mark.user_name for mark in marked if (shown / SOURCE.format(mark.scan)).is_file()})
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sqlalchemy import event, select, update
+from sqlalchemy import Select, event, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -31,6 +31,7 @@ from meninx._web.store.settings import Settings
 from meninx._web.studies.arrival import (
     Arrival,
     LeftOut,
+    hash_of_all,
     left_out_of,
     merged_series,
     sorted_into_studies,
@@ -198,8 +199,11 @@ def _store(
     """
     same = select(Study).where(Study.content_hash == study.content_hash)
     stored = session.scalar(same)
+    if stored is None:
+        stored = _study_with_all(session, study, arrival, settings)
     if stored is None and (part := _study_to_extend(session, study)) is not None:
-        return part, _extend(session, reader, part, study, arrival, settings)
+        _extend(session, reader, part, arrival, settings)
+        return part, True
     if stored is None:
         target = settings.studies / study.id
         names = arrival.stored_names()
@@ -232,41 +236,53 @@ def _store(
     return stored, False
 
 
+def _same_exam(study: Study) -> Select[Study] | None:
+    """Return the query for stored studies of a new one's person and StudyInstanceUID."""
+    if not study.study_uid or not study.patient_key:
+        return None
+    return select(Study).where(
+        Study.study_uid == study.study_uid,
+        Study.patient_key == study.patient_key,
+        Study.project_id == study.project_id,
+        Study.erased.is_(None),
+    )
+
+
+def _study_with_all(
+    session: Session, study: Study, arrival: Arrival, settings: Settings
+) -> Study | None:
+    """Return the stored study of the same exam that has all files of a new one already.
+
+    An exam that came in parts, or that a DICOM node brings after a reader uploaded it, has another
+    hash than its files in one go.
+    """
+    query, names = _same_exam(study), arrival.stored_names().values()
+    for stored in session.scalars(query) if query is not None else ():
+        if all((settings.studies / stored.id / FILES / name).exists() for name in names):
+            return stored
+    return None
+
+
 def _study_to_extend(session: Session, study: Study) -> Study | None:
     """Return the stored study that a new one belongs to, by person and StudyInstanceUID.
 
     A study with opinions or measurements gets no more files: they are about the series so far.
     """
-    if not study.study_uid or not study.patient_key:
+    query = _same_exam(study)
+    if query is None:
         return None
     with_marks = select(Opinion.study_id).union_all(select(Measurement.study_id))
-    return session.scalar(
-        select(Study).where(
-            Study.study_uid == study.study_uid,
-            Study.patient_key == study.patient_key,
-            Study.project_id == study.project_id,
-            Study.erased.is_(None),
-            Study.id.not_in(with_marks),
-        )
-    )
+    return session.scalar(query.where(Study.id.not_in(with_marks)))
 
 
 def _extend(
-    session: Session,
-    reader: Reader,
-    study: Study,
-    more: Study,
-    arrival: Arrival,
-    settings: Settings,
-) -> bool:
-    """Add files to a study, which is then scored again; return whether any were new."""
+    session: Session, reader: Reader, study: Study, arrival: Arrival, settings: Settings
+) -> None:
+    """Add files to a study, of which at least one is new; it is then scored again."""
     folder = settings.studies / study.id / FILES
     names = {
         path: name for path, name in arrival.stored_names().items() if not (folder / name).exists()
     }
-    if not names:
-        record(session, reader.name, "uploaded again", study.id)
-        return False
     # Written first, to lock the row: another upload that adds to the study waits here.
     session.execute(
         update(Study).where(Study.id == study.id).values(state=RECEIVED, lease=None, attempts=0)
@@ -278,10 +294,10 @@ def _extend(
         study.series, [file for file in arrival.files if file.path in names]
     )
     study.bytes += sum(path.stat().st_size for path in names)
-    hashes = study.content_hash + more.content_hash
-    study.content_hash = hashlib.sha256(hashes.encode()).hexdigest()
+    # Another one than that of any upload so far: whether an upload has more, its files decide.
+    added = hash_of_all(arrival.digests[path] for path in names)
+    study.content_hash = hashlib.sha256((study.content_hash + added).encode()).hexdigest()
     record(session, reader.name, "more uploaded", study.id)
-    return True
 
 
 def _link_files(names: Mapping[Path, str], folder: Path) -> None:
