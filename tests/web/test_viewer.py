@@ -713,6 +713,9 @@ def test_what_a_reader_set_survives_other_series_and_studies(opened, exam):
 
 def test_ruler_and_mark_work_in_every_pane_or_say_why_not(opened, exam):
     page = opened(f"?scan=0&beside=1&beside={exam.before}.0", size=(1440, 900))
+    images = page.locator(".panes").bounding_box()
+    assert images["width"] >= 0.8 * 1440
+    assert images["height"] >= 0.8 * 900
     x, y = middle(page.locator("#beside-1"))
     page.keyboard.press("b")
     drag(page, (x - 20, y), (x + 20, y + 30))
