@@ -11,7 +11,6 @@ from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse, RedirectResponse
-from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -36,6 +35,7 @@ from meninx._web.pages.study_pages import study_pages
 from meninx._web.pages.user_pages import user_pages
 from meninx._web.pages.worklist_pages import worklist_pages
 from meninx._web.serving import MayRead, MustChangePassword, NotSignedIn, Web, sign_in_address
+from meninx._web.static_files import PackedFiles
 from meninx._web.store.database import CONNECTIONS, migrate, open_database, sessions_of
 from meninx._web.store.settings import Settings
 from meninx._web.studies.deliveries import check_peers
@@ -144,7 +144,7 @@ def create_app(settings: Settings, on_password: Callable[[str], None] | None = N
     for router in _ROUTERS:
         app.include_router(router)
     add_provider(app, app.state.web)
-    app.mount("/static", StaticFiles(directory=_STATIC), name="static")
+    app.mount("/static", PackedFiles(directory=_STATIC), name="static")
     _add_error_handlers(app)
 
     @app.middleware("http")

@@ -342,7 +342,9 @@ def shown_file(web: Web, study: Study, name: str) -> Path:
     series = stored_series(study)
     files = [view.shown for view in series if view.shown is not None]
     names = {
-        file for shown in files for file in (shown.volume, shown.heat, shown.picture, shown.thumb)
+        file
+        for shown in files
+        for file in (shown.volume, shown.heat, shown.picture, shown.thumb, shown.first)
     }
     if not name or name not in names | {view.preview for view in series}:
         raise HTTPException(404, "no such file")
