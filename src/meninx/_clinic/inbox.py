@@ -16,7 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from meninx._errors import LimitExceeded
+from meninx._errors import LimitExceeded, OptionError
+from meninx._system_errors import FULL
 
 INCOMING, RESULTS = "incoming", "results"
 # A result is dropped if its peer is no longer configured, or a later result has replaced it.
@@ -25,6 +26,8 @@ WAITING, SENDING, SENT, DROPPED = "waiting", "sending", "sent", "dropped"
 UID_DIGITS, CONTENT_DIGITS = 40, 32
 # Pause after the first failed delivery, which doubles up to the longest, s.
 FIRST_PAUSE, LONGEST_PAUSE = 5.0, 600.0
+# Disk space that only results and the ledger may use: what was received can still be finished.
+RESERVED_BYTES = 256 * 1024**2
 TABLES = """
 create table if not exists studies (
     name text primary key, scored text not null default '', attempts integer not null default 0,
@@ -36,6 +39,32 @@ create table if not exists results (
     primary key (study, file, peer)
 );
 """
+# What later versions changed in the ledger, in order; its `user_version` counts those that it has.
+UPGRADES = ("alter table studies add column failed integer not null default 0",)
+
+
+class DiskFull(LimitExceeded):
+    """The disk of the inbox has no space left for more instances."""
+
+
+@dataclass(frozen=True)
+class InboxState:
+    """What an inbox holds, for metrics.
+
+    Args:
+        studies: Number of studies by state: `waiting`, `scored` or `failed`.
+        deliveries: Number of results by state of their delivery.
+        instances: Number of instances.
+        bytes: Size of all instances, bytes.
+        last_scored: Time of the last study that was scored or failed, seconds since 1970; 0 for
+            none.
+    """
+
+    studies: dict[str, int]
+    deliveries: dict[str, int]
+    instances: int
+    bytes: int
+    last_scored: float
 
 
 @dataclass(frozen=True)
@@ -63,6 +92,9 @@ class Inbox:
     Args:
         folder: Folder of the inbox, made if missing; only one node at a time may use it.
         max_bytes: Limit of the size of all studies together, bytes.
+
+    Raises:
+        OptionError: If a newer version has written the ledger.
     """
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
@@ -73,7 +105,7 @@ class Inbox:
         self._ledger = sqlite3.connect(
             folder / "ledger.sqlite", check_same_thread=False, isolation_level=None
         )
-        self._ledger.executescript(f"pragma journal_mode=wal; pragma synchronous=full; {TABLES}")
+        upgrade_ledger(self._ledger)
         self._bytes = 0
         # By study: the time of its last instance, the file of each instance, and a hash of all,
         # cached because it is compared many times a second.
@@ -137,8 +169,10 @@ class Inbox:
             data: Bytes of the file.
 
         Raises:
-            LimitExceeded: If the inbox is full.
+            LimitExceeded: If the inbox is full, or its disk.
         """
+        if shutil.disk_usage(self.folder).free - len(data) < RESERVED_BYTES:
+            raise DiskFull(FULL)
         if self._bytes + len(data) > self._max_bytes:
             raise LimitExceeded(
                 f"the inbox is full, its limit is {self._max_bytes:,} bytes; "
@@ -207,6 +241,7 @@ class Inbox:
         files: list[Path],
         peers: list[str],
         *,
+        failed: bool = False,
         worklist: str | None = None,
     ) -> None:
         """Record in one transaction that a study was scored, and queue its deliveries.
@@ -216,14 +251,16 @@ class Inbox:
             content_hash: Hash of the scored content, as `folders` returned it.
             files: Result files.
             peers: Addresses to send each result to.
+            failed: Whether the study could not be scored.
             worklist: Address of the worklist to hand the study over to, again if instances were
                 added since; None for none.
         """
         rows = [(name, file.name, peer, WAITING) for file in files for peer in peers]
         with self._transaction() as ledger:
             ledger.execute(
-                "update studies set scored = ?, attempts = 0, finished = ? where name = ?",
-                (content_hash, time.time(), name),
+                "update studies set scored = ?, attempts = 0, finished = ?, failed = ? "
+                "where name = ?",
+                (content_hash, time.time(), failed, name),
             )
             ledger.executemany(
                 "insert or ignore into results (study, file, peer, state) values (?, ?, ?, ?)", rows
@@ -282,6 +319,22 @@ class Inbox:
             }
             return {"instances": len(self._sizes), "scored": int(scored)} | counts
 
+    def state(self) -> InboxState:
+        """Return what the inbox holds."""
+        waiting = len(self.unscored(0))
+        with self._lock:
+            query = "select failed, count(*), max(finished) from studies where finished is not null"
+            rows = self._ledger.execute(f"{query} group by failed").fetchall()
+            done = {bool(failed): count for failed, count, _ in rows}
+            counts = self.counts()
+            return InboxState(
+                {"waiting": waiting, "scored": done.get(False, 0), "failed": done.get(True, 0)},
+                {state: counts[state] for state in (WAITING, SENDING, SENT, DROPPED)},
+                counts["instances"],
+                self._bytes,
+                max((finished for *_, finished in rows), default=0.0),
+            )
+
     def delete_expired(self, max_age_seconds: float) -> None:
         """Delete studies that were scored longer ago and have no result waiting."""
         with self._transaction() as ledger:
@@ -309,6 +362,27 @@ class Inbox:
     def close(self) -> None:
         """Close the ledger."""
         self._ledger.close()
+
+
+def upgrade_ledger(ledger: sqlite3.Connection) -> None:
+    """Make the tables of a ledger, or bring those of an earlier version up to date.
+
+    Args:
+        ledger: Connection in autocommit mode.
+
+    Raises:
+        OptionError: If a newer version has written it.
+    """
+    (version,) = ledger.execute("pragma user_version").fetchone()
+    if version > len(UPGRADES):
+        raise OptionError(
+            f"the node's ledger has version {version}, this meninx knows up to {len(UPGRADES)}; "
+            "install the newer meninx again, or restore a backup made before its upgrade"
+        )
+    ledger.executescript(f"pragma journal_mode=wal; pragma synchronous=full; {TABLES}")
+    for number, upgrade in enumerate(UPGRADES[version:], version + 1):
+        # In one transaction: a kill in between leaves the version before.
+        ledger.executescript(f"begin; {upgrade}; pragma user_version = {number}; commit;")
 
 
 def _hash_uid(uid: str) -> str:
