@@ -37,6 +37,8 @@ VERBS = (
     "deidentify",
     "score-archive",
     "config",
+    "backup",
+    "restore",
 )
 NOT_ALL_DONE, WRONG_USAGE = 1, 2
 

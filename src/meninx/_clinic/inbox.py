@@ -19,6 +19,7 @@ from pathlib import Path
 from meninx._errors import LimitExceeded, OptionError
 from meninx._system_errors import FULL
 
+LEDGER, STUDIES = "ledger.sqlite", "studies"
 INCOMING, RESULTS = "incoming", "results"
 # A result is dropped if its peer is no longer configured, or a later result has replaced it.
 WAITING, SENDING, SENT, DROPPED = "waiting", "sending", "sent", "dropped"
@@ -99,11 +100,11 @@ class Inbox:
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
         self.folder, self._max_bytes = folder, max_bytes
-        self._studies = folder / "studies"
+        self._studies = folder / STUDIES
         self._studies.mkdir(parents=True, exist_ok=True)
         self._lock = threading.RLock()
         self._ledger = sqlite3.connect(
-            folder / "ledger.sqlite", check_same_thread=False, isolation_level=None
+            folder / LEDGER, check_same_thread=False, isolation_level=None
         )
         upgrade_ledger(self._ledger)
         self._bytes = 0
@@ -373,16 +374,32 @@ def upgrade_ledger(ledger: sqlite3.Connection) -> None:
     Raises:
         OptionError: If a newer version has written it.
     """
-    (version,) = ledger.execute("pragma user_version").fetchone()
+    version = check_version(ledger)
+    ledger.executescript(f"pragma journal_mode=wal; pragma synchronous=full; {TABLES}")
+    for number, upgrade in enumerate(UPGRADES[version:], version + 1):
+        # In one transaction: a kill in between leaves the version before.
+        ledger.executescript(f"begin; {upgrade}; pragma user_version = {number}; commit;")
+
+
+def check_version(ledger: sqlite3.Connection) -> int:
+    """Return the version of a ledger.
+
+    Args:
+        ledger: Connection.
+
+    Returns:
+        Number of the upgrades that it has.
+
+    Raises:
+        OptionError: If a newer version of meninx has written it.
+    """
+    version = int(ledger.execute("pragma user_version").fetchone()[0])
     if version > len(UPGRADES):
         raise OptionError(
             f"the node's ledger has version {version}, this meninx knows up to {len(UPGRADES)}; "
             "install the newer meninx again, or restore a backup made before its upgrade"
         )
-    ledger.executescript(f"pragma journal_mode=wal; pragma synchronous=full; {TABLES}")
-    for number, upgrade in enumerate(UPGRADES[version:], version + 1):
-        # In one transaction: a kill in between leaves the version before.
-        ledger.executescript(f"begin; {upgrade}; pragma user_version = {number}; commit;")
+    return version
 
 
 def _hash_uid(uid: str) -> str:
