@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -78,6 +79,8 @@ def serve(
         # One after the other, as people would upload them.
         threading.Thread(target=load_phantoms, args=(app.state.web, phantoms), daemon=True).start()
     _LOG.info("http://%s:%d", host, listener.getsockname()[1])
+    # uvicorn shuts down in good order and then raises the signal again.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     config = uvicorn.Config(
         app, log_config=None, access_log=False, proxy_headers=True, timeout_graceful_shutdown=10
     )

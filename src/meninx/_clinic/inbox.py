@@ -29,6 +29,8 @@ UID_DIGITS, CONTENT_DIGITS = 40, 32
 FIRST_PAUSE, LONGEST_PAUSE = 5.0, 600.0
 # Disk space that only results and the ledger may use: what was received can still be finished.
 RESERVED_BYTES = 256 * 1024**2
+# A slice of 512 x 512 pixels of 16 bits.
+_USUAL_BYTES = 512 * 1024
 TABLES = """
 create table if not exists studies (
     name text primary key, scored text not null default '', attempts integer not null default 0,
@@ -197,6 +199,11 @@ class Inbox:
             partial.rename(path)
             _sync_folder(path.parent)
             self._register(path, len(data))
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the limit of the inbox leaves room for an instance of usual size."""
+        return self._bytes + _USUAL_BYTES <= self._max_bytes
 
     def find(self, instance_uid: str) -> Path | None:
         """Return the file of an instance of any study; None if it was not received."""

@@ -126,8 +126,8 @@ class Node:
         self.responses: Counter[int] = Counter()
         self.failed_deliveries = 0
         self.last_received = 0.0
-        # Why it could not work the last time; empty if it could.
-        self.fault = ""
+        # Why the last instance could not be stored; empty if it could.
+        self._fault = ""
 
     @property
     def is_running(self) -> bool:
@@ -215,11 +215,11 @@ class Node:
 
     def _log_once(self, fault: str) -> None:
         """Log why instances can't be stored when that begins, and when it ends."""
-        if fault and fault != self.fault:
+        if fault and fault != self._fault:
             log.error("instances are refused (0x%04x): %s", OUT_OF_RESOURCES, fault)
-        elif self.fault and not fault:
+        elif self._fault and not fault:
             log.info("instances are stored again")
-        self.fault = fault
+        self._fault = fault
 
     def _on_commitment(self, event: Event) -> tuple[int, Dataset | None]:
         """Report which instances are stored; a sender that asks has sent its whole study.

@@ -79,8 +79,8 @@ def faults_of(node: Node) -> list[str]:
     faults = [] if node.is_running else ["it does not run"]
     if shutil.disk_usage(node.settings.folder).free < RESERVED_BYTES:
         faults.append(FULL)
-    elif node.fault:
-        faults.append(node.fault)
+    elif not node.inbox.has_room:
+        faults.append("the inbox is full; increase --disk-gib")
     return faults
 
 
