@@ -23,8 +23,8 @@ pytestmark = [pytest.mark.slow]
 class Orthanc:
     """Debian's Orthanc, with everything it stores in a folder that is thrown away."""
 
-    def __init__(self, folder, node_port):
-        self.http, self.dicom = free_port(), free_port()
+    def __init__(self, folder, node_port, dicom=0):
+        self.http, self.dicom = free_port(), dicom or free_port()
         settings = {
             "Name": "test",
             "StorageDirectory": f"{folder}/storage",

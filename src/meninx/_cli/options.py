@@ -10,6 +10,7 @@ import typer
 
 from meninx._detect.loading import Precision
 from meninx._errors import OptionError
+from meninx._logs import LogStyle
 
 if TYPE_CHECKING:
     from meninx._data.prepare import Split
@@ -122,6 +123,11 @@ AuthorityOption = Annotated[
         help="Certificates of the authorities that sign the peers' certificates (PEM).",
         show_default=False,
     ),
+]
+
+# Services.
+LogOption = Annotated[
+    LogStyle, typer.Option("--log", help="Log as lines of text, or as a JSON object a line.")
 ]
 
 # The data room's name for each value of --split.

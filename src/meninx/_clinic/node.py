@@ -8,6 +8,7 @@ import logging
 import ssl
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -26,22 +27,36 @@ from pydicom.uid import (
 from pynetdicom import AE, evt
 from pynetdicom.events import Event
 
-from meninx._clinic.dimse_peer import COMMITMENT, COMMITMENT_INSTANCE, DimsePeer
-from meninx._clinic.inbox import DROPPED, SENDING, SENT, WAITING, Delivery, Inbox
+from meninx._clinic.dimse_peer import (
+    COMMITMENT,
+    COMMITMENT_INSTANCE,
+    VERIFICATION,
+    DimsePeer,
+)
+from meninx._clinic.inbox import (
+    DROPPED,
+    SENDING,
+    SENT,
+    WAITING,
+    Delivery,
+    DiskFull,
+    Inbox,
+)
 from meninx._clinic.peers import OUR_TITLE, Peer
 from meninx._clinic.study_folder import is_uid
 from meninx._clinic.study_scoring import score_and_write
 from meninx._clinic.worklist import Worklist
 from meninx._errors import InputError, LimitExceeded, PeerError
 from meninx._scoring.worker import MAX_ATTEMPTS, Worker
+from meninx._system_errors import FULL, is_disk_full, system_error_in_words
 
 log = logging.getLogger(__name__)
 
-_VERIFICATION = "1.2.840.10008.1.1"
 CLASSES = (MRImageStorage, EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage)
 GIB = 1024**3
 # Statuses of C-STORE (PS3.4 B.2.3) and of N-ACTION (PS3.7 10.1.4).
-OUT_OF_RESOURCES, OTHER_DATA, NOT_UNDERSTOOD, INVALID_ARGUMENT = 0xA700, 0xA900, 0xC000, 0x0115
+SUCCESS, OUT_OF_RESOURCES, OTHER_DATA, NOT_UNDERSTOOD = 0x0000, 0xA700, 0xA900, 0xC000
+INVALID_ARGUMENT = 0x0115
 _NO_SUCH_INSTANCE = 0x0112
 POLL_SECONDS = 0.1
 # As Orthanc's StableAge: scanners send one series after the other, and a result of the first series
@@ -114,6 +129,17 @@ class Node:
         self._stop = threading.Event()
         self._server: Any = None
         self._thread = threading.Thread(target=self._run, name="node", daemon=True)
+        # Since the start: instances by status of C-STORE, and deliveries that no peer accepted.
+        self.responses: Counter[int] = Counter()
+        self.failed_deliveries = 0
+        self.last_received = 0.0
+        # Why the last instance could not be stored; empty if it could.
+        self._fault = ""
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it listens and works."""
+        return self._server is not None and self._thread.is_alive()
 
     def start(self) -> int:
         """Listen, and score and send in a thread.
@@ -130,7 +156,7 @@ class Node:
         entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 60
         for kind in CLASSES:
             entity.add_supported_context(kind, AllTransferSyntaxes)
-        entity.add_supported_context(_VERIFICATION)
+        entity.add_supported_context(VERIFICATION)
         entity.add_supported_context(COMMITMENT)
         self._thread.start()
         self._server = entity.start_server(
@@ -150,7 +176,8 @@ class Node:
         self._stop.set()
         if self._server is not None:
             self._server.shutdown()
-        self._thread.join(timeout=30)
+        if self._thread.is_alive():
+            self._thread.join(timeout=30)
         self._scorer.close()
         self.inbox.close()
 
@@ -164,6 +191,13 @@ class Node:
 
     def _on_store(self, event: Event) -> int:
         """Store an instance, and return the status; it is on disk before it is acknowledged."""
+        status = self._store(event)
+        self.responses[status] += 1
+        if status == SUCCESS:
+            self.last_received = time.time()
+        return status
+
+    def _store(self, event: Event) -> int:
         try:
             data = event.encoded_dataset()
             header = pydicom.dcmread(
@@ -184,9 +218,18 @@ class Node:
             self.inbox.add(uids["StudyInstanceUID"], uids["SOPInstanceUID"], data)
         except (LimitExceeded, OSError) as error:
             self._refused += 1
-            log.warning("an instance could not be stored: %s", type(error).__name__)
+            self._log_once(_reason_of(error))
             return OUT_OF_RESOURCES
-        return 0x0000
+        self._log_once("")
+        return SUCCESS
+
+    def _log_once(self, fault: str) -> None:
+        """Log why instances can't be stored when that begins, and when it ends."""
+        if fault and fault != self._fault:
+            log.error("instances are refused (0x%04x): %s", OUT_OF_RESOURCES, fault)
+        elif self._fault and not fault:
+            log.info("instances are stored again")
+        self._fault = fault
 
     def _on_commitment(self, event: Event) -> tuple[int, Dataset | None]:
         """Report which instances are stored; a sender that asks has sent its whole study.
@@ -252,8 +295,12 @@ class Node:
                 self._deliver_due()
                 self.inbox.delete_expired(self.settings.keep_hours * 3600)
                 self._report_health()
-            except Exception:
-                log.exception("the node's work failed; it continues")
+            except Exception as error:
+                words = system_error_in_words(error)
+                if words is None:
+                    log.exception("the node's work failed; it continues")
+                else:  # such as a full disk, which says all
+                    log.error("the node's work failed; it continues: %s", words)  # noqa: TRY400
                 self._stop.wait(5)
             self._stop.wait(POLL_SECONDS)
 
@@ -311,6 +358,7 @@ class Node:
             content_hash,
             files,
             list(self._peers),
+            failed=not findings,
             worklist=worklist.address if worklist else None,
         )
         self._next_report = 0.0
@@ -346,6 +394,7 @@ class Node:
             send()
         except (PeerError, OSError) as error:
             log.warning("%s", error)
+            self.failed_deliveries += 1
             self.inbox.set_state(delivery, WAITING, failed=True)
             return False
         self.inbox.set_state(delivery, SENT)
@@ -365,6 +414,13 @@ class Node:
     def _peer_has(self, delivery: Delivery) -> bool:
         header = pydicom.dcmread(delivery.file, stop_before_pixels=True)
         return self._peers[delivery.peer].has(header)
+
+
+def _reason_of(error: Exception) -> str:
+    """Return why an instance can't be stored: in words, without the name of its file."""
+    if is_disk_full(error) or isinstance(error, DiskFull):
+        return FULL
+    return str(error) if isinstance(error, LimitExceeded) else type(error).__name__
 
 
 def _faults_of(uids: Mapping[str, str], sop_class: str, request: Any) -> list[str]:

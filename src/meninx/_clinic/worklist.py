@@ -12,7 +12,7 @@ from meninx._errors import PeerError
 from meninx._quiet import without_passwords
 
 # The application sorts a whole study after its last file.
-TIMEOUT_SECONDS = 300
+TIMEOUT_SECONDS, ECHO_SECONDS = 300, 10
 # A report is small, and sending results must not wait for it.
 REPORT_SECONDS = 5
 # Files up to this size are sent together, larger ones in parts; then the limits of a request.
@@ -34,6 +34,23 @@ class Worklist:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "address", without_passwords(self.address))
+
+    def echo(self) -> None:
+        """Ask whether the application is there and accepts the key; nothing is left there.
+
+        Raises:
+            PeerError: If not.
+        """
+        uploads = f"{self.address.rstrip('/')}/api/v1/uploads"
+        try:
+            with requests.Session() as session:
+                session.auth = self._authorize
+                created = _checked(session.post(uploads, json={}, timeout=ECHO_SECONDS))
+                session.delete(f"{uploads}/{created.json()['id']}", timeout=ECHO_SECONDS)
+        except (requests.RequestException, KeyError, ValueError) as error:
+            raise PeerError(
+                f"the worklist at {self.address} did not accept an upload ({_reason_of(error)})"
+            ) from error
 
     def hand_over(self, files: Path) -> None:
         """Upload a study's files; files that were uploaded before are not duplicated.

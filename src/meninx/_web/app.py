@@ -1,6 +1,7 @@
 """Put the application together."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,10 +12,12 @@ from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse, RedirectResponse
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from meninx._errors import LimitExceeded, MeninxError
+from meninx._system_errors import FULL, is_disk_full
 from meninx._version import __version__
 from meninx._web.api.delivery_api import delivery_api
 from meninx._web.api.measurement_api import measurement_api
@@ -40,6 +43,7 @@ from meninx._web.store.database import CONNECTIONS, migrate, open_database, sess
 from meninx._web.store.settings import Settings
 from meninx._web.studies.deliveries import check_peers
 
+_LOG = logging.getLogger(__name__)
 _STATIC = Path(__file__).parent / "static"
 # Own scripts, styles and requests only; NiiVue draws from blobs and data addresses.
 _POLICY = (
@@ -219,6 +223,14 @@ def _add_error_handlers(app: FastAPI) -> None:
     def refused(request: Request, error: MeninxError) -> Response:
         status = 413 if isinstance(error, LimitExceeded) else 400
         return _error_response(request, status, str(error))
+
+    @app.exception_handler(OSError)
+    @app.exception_handler(SQLAlchemyError)
+    def failed(request: Request, error: Exception) -> Response:
+        if not is_disk_full(error):
+            raise error
+        _LOG.error("a request was refused: %s", FULL)
+        return _error_response(request, 507, FULL)
 
     @app.exception_handler(RequestValidationError)
     def invalid(request: Request, error: RequestValidationError) -> Response:

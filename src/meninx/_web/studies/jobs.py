@@ -17,6 +17,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import sessionmaker
 
 from meninx._scoring.worker import MAX_ATTEMPTS, Worker
+from meninx._system_errors import system_error_in_words
 from meninx._web.store.audit import record
 from meninx._web.store.database import (
     DONE,
@@ -176,9 +177,13 @@ def work(settings: Settings, *, alone: bool = True) -> None:
                     jobs.clean_up()
                 if not jobs.score_next():
                     time.sleep(POLL_SECONDS)
-            except Exception:
+            except Exception as error:
                 # Such as a database that restarts. A study that was taken waits for its lease.
-                log.exception("a job failed; next try in %g s", _RETRY_SECONDS)
+                words = system_error_in_words(error)
+                if words is None:
+                    log.exception("a job failed; next try in %g s", _RETRY_SECONDS)
+                else:  # such as a full disk, which says all
+                    log.error("a job failed; next try in %g s: %s", _RETRY_SECONDS, words)  # noqa: TRY400
                 time.sleep(_RETRY_SECONDS)
     finally:
         jobs.close()
