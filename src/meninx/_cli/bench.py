@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from meninx._cli.extras import needs_extra
-from meninx._cli.options import JsonOption, ModelOption, usable_cores
+from meninx._cli.options import JsonOption, ModelOption
 from meninx._cli.writable import check_folder
 from meninx._detect.runtimes import RUNTIMES, Runtime
+from meninx._processes import usable_cores
 
 if TYPE_CHECKING:
     from meninx._assess.speed import Inputs, Spread

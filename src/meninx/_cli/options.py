@@ -1,6 +1,5 @@
 """Options that several verbs share, and what their values mean."""
 
-import os
 import ssl
 from collections.abc import Sequence
 from importlib.resources import files
@@ -134,11 +133,6 @@ SPLITS: "dict[str, Split]" = {
     "redo": "grouped",
     "random": "random",
 }
-
-
-def usable_cores() -> int:
-    """Return the number of processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def parse_spacing(option: str | None) -> "Spacing | None":

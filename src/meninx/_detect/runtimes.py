@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meninx._errors import ModelError, OptionError
+from meninx._extras import install_command
 
 FloatBatch = NDArray[np.float32]
 Runtime = Literal["onnxruntime", "onnxruntime-int8", "openvino", "openvino-bf16"]
@@ -78,7 +79,7 @@ def import_openvino() -> Any:
         import openvino
     except ModuleNotFoundError as error:
         raise OptionError(
-            "the runtime openvino is not installed: pip install 'meninx[openvino]'"
+            f"the runtime openvino is not installed: {install_command('openvino')}"
         ) from error
     return openvino
 
@@ -106,10 +107,12 @@ class OnnxNetwork:
             raise ModelError(f"no readable ONNX file: {error}") from error
         self.metadata: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
         self._outputs = [output.name for output in self._session.get_outputs()]
+        # Type and shape of each input by name; sizes that are not fixed are names or None.
+        self.inputs = {node.name: (node.type, node.shape) for node in self._session.get_inputs()}
 
     def run(self, x: FloatBatch) -> Mapping[str, FloatBatch]:
         """Return the outputs by name; the input has shape (b, 3, h, w)."""
-        found = self._session.run(self._outputs, {"x": x})
+        found = self._session.run(self._outputs, {next(iter(self.inputs)): x})
         return dict(zip(self._outputs, found, strict=True))
 
 
