@@ -120,7 +120,7 @@ def calibrate(path: Path, manifest: Path, fold: int) -> None:
     detector = Detector(path, threads=1)
     collection = read_manifest(manifest)
     pictures = collection.fold(fold)
-    held_out = {picture.id for picture in unseen(detector, collection, fold=fold).pictures}
+    held_out = {picture.id for picture in unseen(detector.card, collection, fold=fold).pictures}
     if missing := {picture.id for picture in pictures} - held_out:
         raise SystemExit(f"{path}: {len(missing)} pictures of fold {fold} were learned from")
     calibrator = fit_pictures(score_cases(detector, pictures, workers=2))
