@@ -23,4 +23,6 @@ finish all-0 "1" "$@"
 $python -m lab.release.held_out_people "$data/people.csv" "$runs/half-a/detector.onnx" \
     "$runs/half-b/detector.onnx" --heads "$data/heads" --json "$runs/people.json" \
     --calibration "$runs/calibration.json"
-echo "$runs/all-0/detector.onnx; lab/release/ship.py puts it into the package"
+echo "$runs/all-0/detector.onnx; lab/release/ship.py puts it into the package, then recognize.py adds"
+echo "what recognizes sequence, plane, skull and turn:"
+echo "$python -m lab.release.recognize $data/people.csv --heads $data/heads --json docs/evidence/recognition.json"

@@ -1,7 +1,7 @@
 """Score scans and studies: the only way to a score for all commands, evaluations and pages."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence as Several
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -30,11 +30,20 @@ from meninx._detect.neighbors import neighbor_indices, neighbor_indices_at
 from meninx._detect.peak import hottest_position
 from meninx._detect.pooling import averaged_over_depth, slice_logits
 from meninx._detect.preprocessing import Placement, crop_window_of, sampled
+from meninx._detect.recognition import (
+    Recognized,
+    is_turned,
+    plane_scored_as,
+    recognition_warnings,
+    recognized_of,
+    sequence_scored_as,
+    turn_to_try,
+)
 from meninx._detect.runtimes import Runtime
 from meninx._detect.study_grouping import evidence_of
 from meninx._errors import InputError, OptionError, UnsupportedScan
 from meninx._scan.completeness import Incomplete
-from meninx._scan.scan import Scan, Slice
+from meninx._scan.scan import Scan, Sequence, Slice
 
 # Sequences for which types are computed; for pictures, whose sequence is unknown, they are
 # evaluated but not shown.
@@ -102,7 +111,7 @@ class Detector:
         slices = brain_slices(scan)
         stack, placement = self.input_stack(scan, slices)
         prepared_at = time.perf_counter()
-        output = self._infer(stack)
+        output, recognized = self._infer_upright(scan, stack)
         inferred_at = time.perf_counter()
         try:
             check_in_distribution(scan, output.ood_scores, self.card.ood_threshold)
@@ -112,8 +121,8 @@ class Detector:
             scan,
             slices,
             placement,
-            output.cell_logits,
-            output.type_logits,
+            output,
+            recognized,
             {
                 "preprocess": (prepared_at - started) * 1e3,
                 "infer": (inferred_at - prepared_at) * 1e3,
@@ -121,7 +130,7 @@ class Detector:
         )
 
     def input_stack(
-        self, scan: Scan, slices: Sequence[Slice], wanted: Sequence[int] | None = None
+        self, scan: Scan, slices: Several[Slice], wanted: Several[int] | None = None
     ) -> tuple[NDArray[np.float32], Placement]:
         """Return the network's input for a scan: slices with their neighbors, scaled to 0..1.
 
@@ -173,7 +182,7 @@ class Detector:
         """
         return self._infer(stack).ood_scores
 
-    def score_study(self, findings: Sequence[Findings], name: str) -> StudyFindings:
+    def score_study(self, findings: Several[Findings], name: str) -> StudyFindings:
         """Return one answer for all series of a study.
 
         Volumes are weighted by sequence and combined by the calibrator of studies. If the detector
@@ -218,6 +227,27 @@ class Detector:
             [self._engine.run(x[start : start + BATCH]) for start in range(0, len(x), BATCH)]
         )
 
+    def _infer_upright(
+        self, scan: Scan, stack: NDArray[np.float32]
+    ) -> tuple[Output, Recognized | None]:
+        """Return the network's output for a scan, and what is recognized of it.
+
+        Slices that are certainly turned, in a file without an orientation, are turned back first.
+        The cells are returned as the file stores the slices.
+        """
+        output, heads = self._infer(stack), self.card.heads
+        recognized = recognized_of(scan, output.recognition, heads)
+        turn = turn_to_try(scan, output.recognition, heads)
+        if not turn:
+            return output, recognized
+        upright = self._infer(np.rot90(stack, -turn // 90, axes=(2, 3)))
+        if not is_turned(scan, turn, output.recognition, upright.recognition, heads):
+            return output, recognized and replace(recognized, turn=None)
+        cells = np.rot90(upright.cell_logits, turn // 90, axes=(1, 2))
+        recognized = recognized_of(scan, upright.recognition, heads)
+        output = upright._replace(cell_logits=np.ascontiguousarray(cells))
+        return output, recognized and replace(recognized, turn=turn)
+
     def _refused(self, error: InputError, scan: Scan) -> Findings:
         refused = Findings.of_error(error, self.model, scan.identity.as_json(), scan.sequence)
         return replace(refused, incomplete=scan.incomplete)
@@ -227,15 +257,16 @@ class Detector:
         scan: Scan,
         slices: list[Slice],
         placement: Placement,
-        cell_logits: NDArray[np.float32],
-        type_logits: NDArray[np.float32],
+        output: Output,
+        recognized: Recognized | None,
         milliseconds: dict[str, float],
     ) -> Findings:
-        calibrator = self.card.calibration.of(volume=scan.is_volume, sequence=scan.sequence)
+        sequence = sequence_scored_as(scan.sequence, recognized)
+        calibrator = self.card.calibration.of(volume=scan.is_volume, sequence=sequence)
         depths = scan.depths_mm if scan.is_volume else None
         if depths is not None:
             depths = depths[[scan_slice.index for scan_slice in slices]]
-        cell_logits = averaged_over_depth(cell_logits, depths)
+        cell_logits = averaged_over_depth(output.cell_logits, depths)
         logits = slice_logits(cell_logits, self.card.top_cells)
         logit = float(logits.max())
         answer = self._answer(calibrator, logit)
@@ -252,23 +283,25 @@ class Detector:
         findings = Findings(
             scan=scan.name,
             status="scored",
-            types=self._types(scan, type_logits, logits),
+            types=self._types(sequence, output.type_logits, logits),
             slices=tuple(sorted(found, key=lambda finding: finding.index)),
             identity=scan.identity.as_json(),
             model=self.model,
             milliseconds=milliseconds,
             is_volume=scan.is_volume,
-            reference=self.card.calibration.reference(
-                volume=scan.is_volume, sequence=scan.sequence
-            ),
+            reference=self.card.calibration.reference(volume=scan.is_volume, sequence=sequence),
             logit=logit,
             sequence=scan.sequence,
-            warnings=(*scan.warnings, *part_of_head(scan, slices)),
+            recognized=recognized,
+            warnings=(
+                *scan.warnings,
+                *part_of_head(scan, slices),
+                *recognition_warnings(scan, recognized),
+            ),
             incomplete=scan.incomplete,
             **answer._asdict(),
         )
-        plane = scan.view.plane if scan.is_volume else None
-        return _referred(findings, uncalibrated_plane(plane))
+        return _referred(findings, uncalibrated_plane(plane_scored_as(scan, recognized)))
 
     def _slice_finding(
         self,
@@ -288,13 +321,13 @@ class Detector:
         )
 
     def _types(
-        self, scan: Scan, type_logits: NDArray[np.float32], logits: NDArray[np.float32]
+        self, sequence: Sequence, type_logits: NDArray[np.float32], logits: NDArray[np.float32]
     ) -> dict[str, float]:
         """Return the probability of each type, averaged over slices by their tumor odds.
 
         Types were trained on T1 with contrast agent alone; other sequences have none.
         """
-        if scan.sequence not in _TYPED_SEQUENCES or not self.card.types:
+        if sequence not in _TYPED_SEQUENCES or not self.card.types:
             return {}
         weights = np.exp(logits - logits.max())
         shares = np.exp(type_logits - type_logits.max(axis=1, keepdims=True))
@@ -303,7 +336,7 @@ class Detector:
         return dict(zip(self.card.types, map(float, mean), strict=True))
 
 
-def _missing_of_study(findings: Sequence[Findings]) -> tuple[Incomplete, ...]:
+def _missing_of_study(findings: Several[Findings]) -> tuple[Incomplete, ...]:
     """Return what is missing of a study: files of its series, and series that can't be read."""
     # All series of a study report what is missing of the study.
     missing = dict.fromkeys(count for scan in findings for count in scan.incomplete)
@@ -339,7 +372,7 @@ def _referred(findings: Answered, uncalibrated: str) -> Answered:
     )
 
 
-def _neighbor_indices(scan: Scan, slices: Sequence[Slice]) -> NDArray[np.intp]:
+def _neighbor_indices(scan: Scan, slices: Several[Slice]) -> NDArray[np.intp]:
     """Return the indices of the slice below, the slice and the slice above, shape (n, 3)."""
     if scan.positions_mm is None:
         return neighbor_indices(len(slices), scan.slice_gap_mm)

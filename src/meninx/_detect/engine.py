@@ -11,6 +11,9 @@ from meninx._detect.model_card import ModelCard
 from meninx._detect.runtimes import FloatBatch, Network, OnnxNetwork, OpenVinoNetwork, Runtime
 from meninx._errors import ModelError
 
+# Name of the output of the heads that recognize sequence, plane, skull and turn.
+RECOGNITION = "recognition"
+
 
 class Output(NamedTuple):
     """Output of the network for b slices.
@@ -20,11 +23,13 @@ class Output(NamedTuple):
         type_logits: Logit of each tumor type, shape (b, types).
         ood_scores: Out-of-distribution score of each slice, shape (b,), 1 at its threshold; all 0
             if the detector file has no out-of-distribution model.
+        recognition: Logits of the recognition heads, shape (b, k); k is 0 in a file without them.
     """
 
     cell_logits: FloatBatch
     type_logits: FloatBatch
     ood_scores: FloatBatch
+    recognition: FloatBatch
 
     @classmethod
     def joined(cls, parts: Sequence["Output"]) -> "Output":
@@ -71,11 +76,12 @@ class Engine:
             x: Slices with their neighbors, normalized, shape (b, 3, h, w).
 
         Returns:
-            Logits and out-of-distribution scores.
+            Logits, out-of-distribution scores and what is recognized.
         """
         found = self._network.run(x)
         return Output(
             found["cell_logits"],
             found["type_logits"],
             found.get("distance", np.zeros(len(x), dtype=np.float32)),
+            found.get(RECOGNITION, np.zeros((len(x), 0), dtype=np.float32)),
         )
