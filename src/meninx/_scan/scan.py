@@ -71,6 +71,8 @@ class Scan:
             row, slice of DICOM and pictures), float32, exact for 16 bits.
         affine: Voxel index to LPS mm, shape (4, 4); None for a picture.
         sequence: MR sequence.
+        other_contrast: Whether headers or the name describe another contrast, such as diffusion;
+            then the sequence is `unknown`, and none must be guessed.
         identity: UIDs and the patient's hash.
         colorfulness: Share of pixels that are colored, 0..1.
         slice_axis: Voxel axis along which slices follow each other, if the format defines it or
@@ -96,6 +98,7 @@ class Scan:
     voxels: Voxels
     affine: Float64Array | None = None
     sequence: Sequence = "unknown"
+    other_contrast: bool = False
     identity: Identity = field(default_factory=Identity)
     colorfulness: float = 0.0
     slice_axis: int | None = None

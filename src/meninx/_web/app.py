@@ -192,8 +192,21 @@ def _error_response(
     return response
 
 
+def _add_disk_full_handler(app: FastAPI) -> None:
+    """Register what says that the disk is full; other failures are raised."""
+
+    @app.exception_handler(OSError)
+    @app.exception_handler(SQLAlchemyError)
+    def failed(request: Request, error: Exception) -> Response:
+        if not is_disk_full(error):
+            raise error
+        _LOG.error("a request was refused: %s", FULL)
+        return _error_response(request, 507, FULL)
+
+
 def _add_error_handlers(app: FastAPI) -> None:
     """Register the handlers of errors."""
+    _add_disk_full_handler(app)
 
     @app.exception_handler(NotSignedIn)
     def not_signed_in(request: Request, _: NotSignedIn) -> Response:
@@ -223,14 +236,6 @@ def _add_error_handlers(app: FastAPI) -> None:
     def refused(request: Request, error: MeninxError) -> Response:
         status = 413 if isinstance(error, LimitExceeded) else 400
         return _error_response(request, status, str(error))
-
-    @app.exception_handler(OSError)
-    @app.exception_handler(SQLAlchemyError)
-    def failed(request: Request, error: Exception) -> Response:
-        if not is_disk_full(error):
-            raise error
-        _LOG.error("a request was refused: %s", FULL)
-        return _error_response(request, 507, FULL)
 
     @app.exception_handler(RequestValidationError)
     def invalid(request: Request, error: RequestValidationError) -> Response:
