@@ -59,7 +59,8 @@ class Answers(NamedTuple):
 def asked(question: str, slices: Slices) -> NDArray[np.bool_]:
     """Return the slices of which a question is asked: upright ones, but for the turn itself."""
     known = slices.labels[question] != ""
-    return known if question == TURN else known & (slices.labels[TURN] == "0")
+    upright = slices.labels[TURN] == "0"
+    return np.asarray(known if question == TURN else known & upright)
 
 
 def held_out(

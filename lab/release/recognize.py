@@ -44,7 +44,7 @@ from lab.release.recognition_slices import (
 )
 from lab.release.ship import WEIGHTS, write_sums
 from meninx._data.manifest import Manifest, Picture, read_manifest
-from meninx._detect.detector import BATCH, Detector
+from meninx._detect.detector import Detector
 from meninx._detect.engine import RECOGNITION
 from meninx._detect.findings import Findings
 from meninx._detect.recognition import TURNS, Head
@@ -56,6 +56,8 @@ FILES = ("meninx.onnx", "meninx-int8.onnx")
 STRIDE = 16
 # One slice in this number compares both files.
 COMPARED = 20
+# Slices of a call.
+BATCH = 8
 # One stack in this number gives a picture that is turned: each person has up to three.
 STACK_STEP = 3
 
@@ -132,7 +134,7 @@ def agreement(files: Sequence[dict[str, FloatBatch]], heads: dict[str, Head]) ->
 def learned_from(slices: Slices) -> NDArray[np.bool_]:
     """Return the slices that heads learn from: none of fold 1."""
     in_fold = np.char.endswith(slices.labels["person"], ", fold 1")
-    return ~(in_fold | (slices.labels["kind"] == LOOKED_AT))
+    return np.asarray(~(in_fold | (slices.labels["kind"] == LOOKED_AT)))
 
 
 def fitted_heads(learned: Slices, inputs: NDArray[np.float32]) -> dict[str, LinearHead]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from meninx._detect.preprocessing import Preprocessing
-from meninx._detect.runtimes import import_onnxruntime, requested_threads
+from meninx._detect.runtimes import import_onnxruntime, thread_count
 from meninx._learn.file.ood_model import Features, OodModel, fit_ood_model
 from meninx._learn.input.dataset import SliceDataset
 
@@ -35,7 +35,7 @@ def graph_features(path: Path) -> Features:
     model.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
     onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = requested_threads(0)
+    options.intra_op_num_threads = thread_count(0)
     session = onnxruntime.InferenceSession(model.SerializeToString(), options)
 
     def features(x: Tensor) -> NDArray[np.float64]:

@@ -94,6 +94,9 @@ class Engine:
         Args:
             count: Number of slices.
             alone: Whether no other scan is computed at the same time.
+
+        Yields:
+            The threads.
         """
         if self._network.on_gpu or self.threads == 1 or (alone and count == 1):
             yield Workers(self.run, _GPU_BATCH if self._network.on_gpu else _CPU_BATCH)

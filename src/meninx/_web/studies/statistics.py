@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 from statistics import median
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from meninx._web.auth.accounts import Reader
@@ -104,7 +104,7 @@ def _week(monday: date) -> dict[str, str]:
     return {"week": f"{year}-W{number:02}", "starts": monday.isoformat()}
 
 
-def _add(numbers: Numbers, study: "Row[Any]", opinions: Sequence[Opinion]) -> None:
+def _add(numbers: Numbers, study: Any, opinions: Sequence[Opinion]) -> None:
     """Count one study."""
     numbers.received += 1
     if study.state != DONE:
