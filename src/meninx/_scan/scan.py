@@ -1,9 +1,10 @@
 """The Scan, a series in memory, and its slices."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Sequence as Listed
 from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import Any, Literal
+from functools import cached_property, partial
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,13 +22,46 @@ Voxels = NDArray[np.float32]
 _LARGEST_VALUE = 1e30
 
 
-class Headers(tuple[Any, ...]):
-    """Datasets of DICOM files whose values are hidden from logs and tracebacks."""
+def as_is(dataset: Any) -> Any:
+    """Return a dataset that was parsed before."""
+    return dataset
 
-    __slots__ = ()
+
+class Headers(Listed[Any]):
+    """Datasets of DICOM files, each parsed on first access; their values are hidden from logs.
+
+    Args:
+        readers: A function for each file, by the file's name, that returns its dataset.
+    """
+
+    def __init__(self, readers: Mapping[str, Callable[[], Any]] | None = None) -> None:
+        self._names = tuple(readers or ())
+        self._readers = tuple((readers or {}).values())
+        self._parsed: dict[int, Any] = {}
+
+    @classmethod
+    def of(cls, datasets: Iterable[Any]) -> Self:
+        """Return headers of datasets that were parsed before."""
+        return cls({str(dataset.filename): partial(as_is, dataset) for dataset in datasets})
 
     def __repr__(self) -> str:
         return f"<{len(self)} headers>"
+
+    def __len__(self) -> int:
+        return len(self._readers)
+
+    @property
+    def first_by_name(self) -> Any:
+        """Dataset of the file whose name sorts first, the same for any order of slices."""
+        return self[min(range(len(self)), key=self._names.__getitem__)]
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        number = range(len(self))[index]
+        if number not in self._parsed:
+            self._parsed[number] = self._readers[number]()
+        return self._parsed[number]
 
 
 @dataclass(frozen=True)
