@@ -79,6 +79,19 @@ def test_verbs_of_one_section_share_it_and_settings_without_an_option_count(writ
     assert web_settings(Path("here"), "", None).session_hours == 7
 
 
+def test_only_keys_have_variables():
+    named = {
+        option.envvar
+        for verb in ("worker", "reset-password")
+        for option in Verbs().get_command(None, verb).params
+        if isinstance(option.envvar, str)
+    }
+    assert named == {
+        "MENINX_CONFIG",
+        *(f"MENINX_WEB_{key}" for key in ("DATA", "DATABASE", "MODEL", "LOG")),
+    }
+
+
 def test_an_archive_s_source_may_stand_in_the_file(written):
     path = written('[score-archive]\nsource = "s3://bucket"\nout = "table"\nmaps = true\n')
     found = options_of("score-archive", "--config", path)

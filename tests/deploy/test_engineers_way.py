@@ -29,8 +29,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 MIB = 1024**2
 # Room for two studies beside what the node keeps free.
 DISK_BYTES = RESERVED_BYTES + 128 * MIB
-# SR, SC and SEG of a study of one series with a tumor.
-RESULTS = 3
+# SR, SC, SEG and KO of a study of one series with a tumor.
+RESULTS = 4
 
 
 @pytest.fixture

@@ -82,7 +82,7 @@ def test_dicom_objects_are_exported(scored):
     with zipfile.ZipFile(io.BytesIO(packed.content)) as archive:
         made = [pydicom.dcmread(io.BytesIO(archive.read(name))) for name in archive.namelist()]
     # Others may have measured in it: those are reports of their readers.
-    assert {dataset.Modality for dataset in made} == {"OT", "SEG", "SR"}
+    assert {dataset.Modality for dataset in made} == {"KO", "OT", "SEG", "SR"}
     assert browser.client.get(f"/api/v1{address}").content[:4] == b"PK\x03\x04"
     assert scored.client().get(f"{address}.zip", follow_redirects=False).status_code != 200
 

@@ -7,11 +7,12 @@ is the name of an option with underscores: `keep_hours` for `--keep-hours`.
 import inspect
 import os
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import wraps
+from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, get_type_hints
@@ -212,9 +213,25 @@ def with_config(verb: Callable[..., None], section: str) -> Callable[..., None]:
 
 
 def name_variables(command: Any, section: str) -> None:
-    """Let each option of a command be set in the environment, too."""
+    """Let each option that is a key of a section be set in the environment, too.
+
+    Args:
+        command: Command of a verb, such as `worker`, whose other options have no variable.
+        section: Section that it reads.
+    """
+    keys = _keys_of(section, command)
     for key, option in Section.of(section, command).options.items():
-        option.envvar = variable_of(section, key)
+        if key in keys:
+            option.envvar = variable_of(section, key)
+
+
+def _keys_of(section: str, command: Any) -> Collection[str]:
+    """Return the names of the options that are a section's keys."""
+    verb = VERB_OF_SECTION[section]
+    if command.name == verb:
+        return Section.of(section, command).options.keys()
+    module = import_module(f"meninx._cli.{verb.replace('-', '_')}")
+    return inspect.signature(getattr(module, verb.replace("-", "_"))).parameters.keys()
 
 
 def _apply(path: Path, section: str, context: Any) -> None:

@@ -37,9 +37,9 @@ def receive(settings: ReceiveSettings) -> None:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
+    status = StatusServer(node, settings.status) if settings.status else None
     listening = node.start()
     log.info("%s listens on %s:%d", settings.title, settings.host, listening)
-    status = StatusServer(node, settings.status) if settings.status else None
     if status is not None:
         log.info("/health, /ready and /metrics are on port %d", status.port)
     stop.wait()

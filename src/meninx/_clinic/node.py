@@ -148,18 +148,8 @@ class Node:
             The port of the node.
         """
         settings = self.settings
-        entity = AE(ae_title=settings.title)
-        entity.require_called_aet = True
-        entity.require_calling_aet = list(settings.callers)
-        entity.maximum_associations = settings.max_associations
-        entity.maximum_pdu_size = _MAX_PDU_BYTES
-        entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 60
-        for kind in CLASSES:
-            entity.add_supported_context(kind, AllTransferSyntaxes)
-        entity.add_supported_context(VERIFICATION)
-        entity.add_supported_context(COMMITMENT)
         self._thread.start()
-        self._server = entity.start_server(
+        self._server = entity_of(settings).start_server(
             (settings.host, settings.port),
             block=False,
             ssl_context=settings.tls,
@@ -414,6 +404,28 @@ class Node:
     def _peer_has(self, delivery: Delivery) -> bool:
         header = pydicom.dcmread(delivery.file, stop_before_pixels=True)
         return self._peers[delivery.peer].has(header)
+
+
+def entity_of(settings: NodeSettings) -> AE:
+    """Return the application entity of a node: what it accepts, and from whom.
+
+    Args:
+        settings: Settings of the node.
+
+    Returns:
+        The entity, which does not listen yet.
+    """
+    entity = AE(ae_title=settings.title)
+    entity.require_called_aet = True
+    entity.require_calling_aet = list(settings.callers)
+    entity.maximum_associations = settings.max_associations
+    entity.maximum_pdu_size = _MAX_PDU_BYTES
+    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 60
+    for kind in CLASSES:
+        entity.add_supported_context(kind, AllTransferSyntaxes)
+    entity.add_supported_context(VERIFICATION)
+    entity.add_supported_context(COMMITMENT)
+    return entity
 
 
 def _reason_of(error: Exception) -> str:

@@ -7,11 +7,16 @@ and each peak.
 from collections.abc import Mapping
 
 import highdicom as hd
-import numpy as np
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
-from meninx._clinic.result_context import MANUFACTURER, ResultContext, region_name, slices_of
+from meninx._clinic.key_objects import (
+    observer_of,
+    reported_peaks,
+    shows_places,
+    source_of,
+)
+from meninx._clinic.result_context import MANUFACTURER, ResultContext, region_name
 from meninx._detect.answer_words import borders_in_words, why_referred
 from meninx._detect.findings import Findings, SliceFinding
 from meninx._errors import OptionError
@@ -44,8 +49,6 @@ _EXTENTS = (
     Code("feet_head", SCHEME, "Extent from feet to head"),
 )
 _SIDES: Mapping[str, Code] = {"left": codes.SCT.Left, "right": codes.SCT.Right}
-# Probability of a tumor in a slice from which its peak is reported.
-_MIN_PEAK_PROBABILITY = 0.5
 # Longest code meaning (VR LO), characters.
 _MAX_MEANING_LENGTH = 64
 
@@ -65,16 +68,7 @@ def structured_report(context: ResultContext, result: Result) -> hd.sr.Comprehen
         IHE RAD AI Results, 2020.
     """
     findings = context.findings
-    observer = hd.sr.ObserverContext(
-        observer_type=codes.DCM.Device,
-        observer_identifying_attributes=hd.sr.DeviceObserverIdentifyingAttributes(
-            uid=context.device_uid,
-            name=findings.model["name"],
-            manufacturer_name=MANUFACTURER,
-            model_name=findings.model["name"],
-            serial_number=findings.model["sha256"][:16],
-        ),
-    )
+    observer = observer_of(context)
     content = hd.sr.MeasurementReport(
         observation_context=hd.sr.ObservationContext(observer_device_context=observer),
         procedure_reported=MR_BRAIN,
@@ -111,12 +105,12 @@ def _groups(
         scan = result.scored_scan
         groups += [_type(context, name, share) for name, share in findings.shown_types.items()]
         # Peaks are points of the heat map, and are withheld with it.
-        if context.frame_of_reference and scan.affine is not None and not result.withheld:
+        if shows_places(context, result):
             certain = findings.decision == "tumor"
             groups += [
                 _region(context, region, number) for number, region in enumerate(result.regions, 1)
             ]
-            groups += [_peak(context, scan, found, certain) for found in _peaks(findings)]
+            groups += [_peak(context, scan, found, certain) for found in reported_peaks(findings)]
     return groups
 
 
@@ -242,15 +236,6 @@ def _region(
     )
 
 
-def _peaks(findings: Findings) -> list[SliceFinding]:
-    """Return the slices whose peaks are reported, at least the hottest."""
-    return [
-        found
-        for found in findings.slices
-        if found.probability >= _MIN_PEAK_PROBABILITY or found is findings.hottest
-    ]
-
-
 def _peak(
     context: ResultContext, scan: Scan, found: SliceFinding, certain: bool
 ) -> hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations:
@@ -258,13 +243,7 @@ def _peak(
     if scan.affine is None or context.frame_of_reference is None:
         raise OptionError(f"{scan.name}: no geometry, so nothing can be placed in it")
     point = scan.point_of(found.peak)
-    frames = np.flatnonzero(slices_of(context.headers, scan) == found.peak[2])
-    if len(context.headers) > 1:
-        source, numbers = context.headers[int(frames[0])] if len(frames) else context.first, None
-    else:
-        source = context.first
-        enhanced = "PerFrameFunctionalGroupsSequence" in source and len(frames)
-        numbers = [int(frames[0]) + 1] if enhanced else None
+    source, numbers = source_of(context, scan, found)
     image = hd.sr.SourceImageForMeasurement(
         source.SOPClassUID, source.SOPInstanceUID, referenced_frame_numbers=numbers
     )
