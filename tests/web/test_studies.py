@@ -2,6 +2,7 @@ import io
 import json
 import sqlite3
 import zipfile
+from contextlib import closing
 from datetime import timedelta
 
 import nibabel
@@ -472,6 +473,40 @@ def test_migrations_go_up_down_and_up_again(tmp_path):
     migrate(address)
     assert set(inspect(engine).get_table_names()) == tables
     engine.dispose()
+
+
+def test_a_database_of_the_first_schema_keeps_what_readers_said(tmp_path):
+    settings = Settings(data=tmp_path / "data")
+    settings.data.mkdir()
+    migrate(settings.address, "0001")
+    columns = {
+        "title": "case",
+        "content_hash": "h",
+        "birth_date": "1970-01-02",
+        "search_text": "case",
+        "state": DONE,
+        **dict.fromkeys(("received",), "2026-01-01 10:00:00"),
+        **dict.fromkeys(("series", "findings"), "[]"),
+        **dict.fromkeys(("priority", "chosen", "bytes", "attempts"), 0),
+        **dict.fromkeys(("patient_name", "patient_id", "accession", "study_date"), ""),
+        **dict.fromkeys(("study_time", "description", "study_uid", "patient_key", "spacing"), ""),
+    } | {"id": "a" * 24, "file_names": "{}", "project_id": 1}
+    said = {"study_id": "a" * 24, "scan": 0, "user_name": "rene", "verdict": "agree", "note": ""}
+    box = {"from": [1, 2, 3], "to": [4, 5, 6]}
+    said |= {"region": json.dumps(box), "made": "2026-01-01 11:00:00", "signature": "s"}
+    with closing(sqlite3.connect(settings.data / "meninx.sqlite")) as database, database:
+        for table, values in (("studies", columns), ("opinions", said)):
+            marks = ", ".join("?" * len(values))
+            database.execute(
+                f"insert into {table} ({', '.join(values)}) values ({marks})", [*values.values()]
+            )
+    server = Server(settings)
+    browser = server.browser()
+    (opinion,) = browser.client.get(f"/api/v1/studies/{'a' * 24}/opinions").json()
+    assert (opinion["box"], opinion["about"], opinion["words"]) == (box, "series", "agree")
+    assert (opinion["answer"], opinion["agrees"]) == (None, None)
+    assert "agree" in browser.client.get(f"/studies/{'a' * 24}").text
+    assert browser.client.get("/api/v1/studies?search=02.01.1970").json()["count"] == 1
 
 
 def test_the_tables_are_those_of_the_code(tmp_path):

@@ -19,6 +19,7 @@ from meninx._render.explanation_sheet import explanation_sheet
 from meninx._render.heatmap import heat_volume
 from meninx._render.heatmap_check import HeatmapCheck, check_heatmap
 from meninx._render.hottest_slice import hottest_slice_picture
+from meninx._render.region import Region, regions_of
 from meninx._scan.scan import Headers, Identity, Scan
 from meninx._scan.unread import Unread
 
@@ -115,6 +116,11 @@ class Result:
         heat = heat_volume(self.scored_scan, self.findings)
         heat.flags.writeable = False
         return heat
+
+    @cached_property
+    def regions(self) -> tuple[Region, ...]:
+        """The hot regions of the heat map, the hottest first; none without a heat map."""
+        return () if self.heat is None else regions_of(self.scored_scan, self.heat)
 
     @cached_property
     def picture(self) -> Image.Image:

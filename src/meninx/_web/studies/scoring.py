@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from meninx._detect.findings import Findings
 from meninx._errors import InputError
-from meninx._render.region import midline_of, regions_of
+from meninx._render.region import midline_of
 from meninx._scan.dicom.heading import clean_text
 from meninx._scan.geometry import spacing_from_text
 from meninx._scan.scan import Scan
@@ -249,7 +249,7 @@ def _write_viewer_files(scan: Scan, result: "Result", out: Path, number: int) ->
     if result.heat is None:
         return shown
     write_nifti(result.heat, with_affine, out / f"{number}-heat.nii{PACKED}")
-    return replace(shown, heat=f"{number}-heat.nii", regions=regions_of(scan, result.heat))
+    return replace(shown, heat=f"{number}-heat.nii", regions=result.regions)
 
 
 def _rows(scan: Scan) -> tuple[tuple[float, ...], ...] | None:
