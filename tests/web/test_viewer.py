@@ -770,7 +770,7 @@ def test_hot_regions_are_found_in_all_sequences_and_judged(opened, exam):
     # All of it goes to the PACS without leaving the page.
     before = place(page)
     page.get_by_role("button", name=re.compile(r"^Send \d+ objects")).click()
-    expect(page.locator("#send li")).to_contain_text("waiting; asked for by rene")
+    expect(page.locator("#send li")).to_contain_text("waiting; asked for by rene", timeout=60_000)
     assert (place(page) == before).all()
 
 
