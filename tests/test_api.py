@@ -14,6 +14,7 @@ API_PAGE = ROOT / "docs" / "api.md"
 def test_the_examples_of_the_api_page_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run("demo", "--output", "demo")
+    run("phantom", "mydata", "--count", 12, "--format", "png")
     # The end of a code block is no output.
     text = API_PAGE.read_text(encoding="utf-8").replace("\n\n```\n", "\n\n")
     examples = doctest.DocTestParser().get_doctest(text, {}, "api.md", str(API_PAGE), 0)

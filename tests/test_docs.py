@@ -153,7 +153,7 @@ def test_the_tutorial_runs_as_it_stands(tmp_path):
     pictures = {
         picture.picture.name: picture for picture in read_manifest(tmp_path / "brains.csv").pictures
     }
-    assert len(pictures) == 25
+    assert len(pictures) == 81
     assert pictures["another-name.png"].fold == pictures["phantom-0000.png"].fold
     assert "LEAKING" in (tmp_path / "leaking/report.html").read_text(encoding="utf-8")
     assert "LEAKING" not in (tmp_path / "evaluation/report.html").read_text(encoding="utf-8")

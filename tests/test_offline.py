@@ -81,6 +81,7 @@ config check --config {config}
 BESIDE_SERVICES = """
 send {series} --to MENINX@127.0.0.1:{port}
 verify-opinions --data {out}/web
+export-opinions {out}/opinions --data {out}/web
 reset-password --data {out}/web
 backup {out}/backup --web {out}/web --node {out}/node
 restore {out}/backup --web {out}/web-again --node {out}/node-again

@@ -28,6 +28,8 @@ from meninx._quiet import turn_off_telemetry
 from meninx._version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from meninx._assess.evaluation import Evaluation
+    from meninx._assess.judging import evaluate
     from meninx._clinic.results import write_dicom_results
     from meninx._detect.detector import Detector
     from meninx._detect.findings import Findings, SliceFinding, StudyFindings
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DataError",
     "Detector",
+    "Evaluation",
     "Findings",
     "GeometryError",
     "InputError",
@@ -53,6 +56,7 @@ __all__ = [
     "StudyFindings",
     "UnreadableFile",
     "UnsupportedScan",
+    "evaluate",
     "load_detector",
     "read_scans",
     "write_dicom_results",
@@ -65,11 +69,13 @@ turn_off_telemetry()
 # meninx` and every command's --help are fast.
 _LAZY = {
     "Detector": "meninx._detect.detector",
+    "Evaluation": "meninx._assess.evaluation",
     "Findings": "meninx._detect.findings",
     "Result": "meninx._render.result",
     "Scan": "meninx._scan.scan",
     "SliceFinding": "meninx._detect.findings",
     "StudyFindings": "meninx._detect.findings",
+    "evaluate": "meninx._assess.judging",
     "load_detector": "meninx._detect.loading",
     "read_scans": "meninx._scan.reading",
     "write_dicom_results": "meninx._clinic.results",

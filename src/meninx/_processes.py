@@ -1,4 +1,4 @@
-"""Rank and world size of distributed training, from the variables of torchrun."""
+"""Cores of this process; rank and world size of distributed training, by torchrun's variables."""
 
 import os
 
@@ -31,3 +31,8 @@ def local_process_count() -> int:
 def is_first_process() -> bool:
     """Return whether this process has rank 0, which writes all files."""
     return rank() == 0
+
+
+def usable_cores() -> int:
+    """Return the number of processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -16,7 +16,7 @@ from meninx._detect.loading import load_detector
 from meninx._labels import TYPE_NAMES
 from meninx._render.heatmap import heat_volume
 from meninx._render.heatmap_check import HeatmapCheck
-from meninx._render.region import region_of
+from meninx._render.region import islands_of, region_of
 from meninx._scan.completeness import Incomplete
 from meninx._scan.incomplete_note import IncompleteNote
 from meninx._scan.scan import Scan
@@ -126,6 +126,17 @@ def test_objects_are_valid_and_lie_on_the_lesion(detector, tmp_path, dciodvfy, p
     assert (region & lesion).sum() / region.sum() > 5 * lesion.mean()
     assert region.mean() < 0.15
     report = hd.sr.srread(made["SR"])
+    # Each region is a segment and a group, tracked as one thing.
+    tracked = {
+        str(group.tracking_identifier): str(group.tracking_uid)
+        for group in report.content.get_image_measurement_groups()
+    }
+    segments = pydicom.dcmread(made["SEG"]).SegmentSequence
+    for segment, (number, island) in zip(
+        segments, enumerate(islands_of(heat_volume(read, findings)), 1), strict=True
+    ):
+        assert tracked[f"region {number} of the heat map"] == segment.TrackingUID
+        assert island.mask.any()
     assert report.VerificationFlag == "UNVERIFIED"
     groups = report.content.get_planar_roi_measurement_groups()
     assert groups

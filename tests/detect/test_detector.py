@@ -26,6 +26,7 @@ KEYS = [
     "scan",
     "identity",
     "sequence",
+    "recognized",
     "status",
     "reason",
     "message",

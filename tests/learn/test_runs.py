@@ -236,7 +236,7 @@ def test_what_first_weights_have_seen_stays_seen(labeled, pooled, trained, tmp_p
     assert second.copies[2] == len(manifest.fold(2))
     assert len(load_detector(second.detector).card.seen_slices) == len(everything)
     with pytest.raises(DataError, match="fitted on all 15"):
-        unseen(load_detector(second.detector), manifest)
+        unseen(load_detector(second.detector).card, manifest)
 
 
 def test_resuming_before_the_first_epoch_takes_the_weights_that_were_asked_for(
@@ -412,7 +412,7 @@ def test_the_shipped_weights_start_a_network():
     x = np.random.default_rng(0).normal(0, 1, (2, 3, size, size)).astype(np.float32)
     with torch.no_grad():
         cells, types = network(torch.from_numpy(x))
-    expected = Engine(shipped_detector()).run(x)
+    expected = Engine(shipped_detector("fp32")).run(x)
     # Small tensors, biases and scales, are in half precision in one of the two files alone.
     np.testing.assert_allclose(cells, expected[0], atol=1e-2)
     np.testing.assert_allclose(types, expected[1], atol=1e-2)

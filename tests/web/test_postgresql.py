@@ -79,7 +79,7 @@ def test_a_study_on_postgresql_from_upload_to_opinion(postgresql, tmp_path, seri
         study = session.get(Study, uploaded["id"])
         assert (study.decision, study.attempts) == ("tumor", 1)
         assert study.received.tzinfo is not None
-    browser.post(f"/studies/{uploaded['id']}/opinions", verdict="agree", note="so it is")
+    browser.post(f"/studies/{uploaded['id']}/opinions", verdict="tumor", note="so it is")
     assert "so it is" in browser.client.get(f"/studies/{uploaded['id']}").text
     listed = browser.client.get("/api/v1/studies", params={"search": "POSTGRES"}).json()
     assert listed["count"] == 1

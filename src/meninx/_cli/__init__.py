@@ -31,6 +31,7 @@ VERBS = (
     "worker",
     "reset-password",
     "verify-opinions",
+    "export-opinions",
     "receive",
     "send",
     "fetch-study",

@@ -12,10 +12,10 @@ from meninx._cli.options import (
     JsonOption,
     LabelOption,
     parse_labels,
-    usable_cores,
 )
 from meninx._cli.progress import progress_of
 from meninx._cli.writable import check_file
+from meninx._processes import usable_cores
 
 if TYPE_CHECKING:
     from meninx._assess.data_audit import Audit

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, TypeVar
 import typer
 
 from meninx._cli.extras import needs_extra
-from meninx._cli.options import SPLITS, parse_labels, parse_split, usable_cores
+from meninx._cli.options import SPLITS, parse_labels, parse_split
 from meninx._cli.progress import progress_of
-from meninx._processes import is_one_of_several
+from meninx._processes import is_one_of_several, usable_cores
 
 if TYPE_CHECKING:
     from meninx._data.manifest import Manifest

@@ -1,6 +1,5 @@
 """Options that several verbs share, and what their values mean."""
 
-import os
 import ssl
 from collections.abc import Sequence
 from importlib.resources import files
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from meninx._detect.runtimes import Runtime
+from meninx._detect.loading import Precision
 from meninx._errors import OptionError
 from meninx._logs import LogStyle
 
@@ -32,14 +31,12 @@ ModelOption = Annotated[
         "--model", help="Detector file to use instead of the shipped one.", show_default=False
     ),
 ]
-RuntimeOption = Annotated[
-    Runtime,
+PrecisionOption = Annotated[
+    Precision,
     typer.Option(
-        "--runtime",
-        help="Library and precision that compute. ONNX Runtime uses a GPU where its installed "
-        "build supports one. onnxruntime-int8 takes the shipped detector in 8-bit integers: "
-        "fastest, with answers that differ a little. openvino and openvino-bf16 need the extra "
-        "`openvino`; the latter is faster on processors that have bfloat16.",
+        help="Arithmetic of the shipped detector. int8 is twice as fast on a CPU; fp32 is for "
+        "comparison, and for a GPU, which the installed build of ONNX Runtime uses if it can. A "
+        "file named with --model is computed in its own format.",
     ),
 ]
 SpacingOption = Annotated[
@@ -140,11 +137,6 @@ SPLITS: "dict[str, Split]" = {
     "redo": "grouped",
     "random": "random",
 }
-
-
-def usable_cores() -> int:
-    """Return the number of processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def parse_spacing(option: str | None) -> "Spacing | None":

@@ -7,10 +7,11 @@ import typer
 
 from meninx._cli.extras import needs_extra
 from meninx._cli.labeled_data import ask_missing_labels, describe_manifest, split_chooser
-from meninx._cli.options import AllowLeaksOption, LabelOption, SplitOption, usable_cores
+from meninx._cli.options import AllowLeaksOption, LabelOption, SplitOption
 from meninx._cli.progress import progress_of
 from meninx._cli.writable import check_file
 from meninx._errors import OptionError
+from meninx._processes import usable_cores
 
 if TYPE_CHECKING:
     from meninx._data.manifest import Picture

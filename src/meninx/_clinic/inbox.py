@@ -70,6 +70,11 @@ class InboxState:
     last_scored: float
 
 
+def pause_after(tries: int) -> float:
+    """Return the pause after a number of failed tries, s."""
+    return min(FIRST_PAUSE * 2.0 ** (tries - 1), LONGEST_PAUSE)
+
+
 @dataclass(frozen=True)
 class Delivery:
     """A result, or a whole study, on its way to one peer.
@@ -304,7 +309,7 @@ class Inbox:
     def set_state(self, delivery: Delivery, state: str, *, failed: bool = False) -> None:
         """Record the state of a delivery; after each failure its next try is later."""
         tries = delivery.tries + failed
-        pause = min(FIRST_PAUSE * 2 ** (tries - 1), LONGEST_PAUSE) if failed else 0.0
+        pause = pause_after(tries) if failed else 0.0
         key = (delivery.study, delivery.file.name, delivery.peer)
         with self._transaction() as ledger:
             ledger.execute(
@@ -326,6 +331,22 @@ class Inbox:
                 state: int(states.get(state, 0)) for state in (WAITING, SENDING, SENT, DROPPED)
             }
             return {"instances": len(self._sizes), "scored": int(scored)} | counts
+
+    def failing(self) -> dict[str, int]:
+        """Return the number of deliveries that each peer has not accepted so far."""
+        with self._lock:
+            rows = self._ledger.execute(
+                "select peer, count(*) from results where state in (?, ?) and tries > 0 "
+                "group by peer",
+                (WAITING, SENDING),
+            ).fetchall()
+        return {peer: int(count) for peer, count in rows}
+
+    @property
+    def studies(self) -> int:
+        """Number of studies of which files are there."""
+        with self._lock:
+            return len(self._files)
 
     def state(self) -> InboxState:
         """Return what the inbox holds."""

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,8 @@ POLL_SECONDS = 0.1
 _QUIET_SECONDS = 60.0
 # One slice per PDU: with pynetdicom's 16 KiB most of the time is spent between PDUs.
 _MAX_PDU_BYTES = 1024**2
+# Pause between two reports of the node's health.
+_REPORT_SECONDS = 60.0
 UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 
 
@@ -119,6 +122,10 @@ class Node:
         self.inbox = Inbox(settings.folder, settings.max_bytes)
         self._peers = {peer.address: peer for peer in settings.peers}
         self._scorer = Worker(settings.worker_bytes, settings.study_seconds)
+        self._started = datetime.now(UTC)
+        # Since the start: instances that were refused, and studies that could not be scored.
+        self._refused, self._failed = 0, 0
+        self._next_report, self._reported = 0.0, True
         self._stop = threading.Event()
         self._server: Any = None
         self._thread = threading.Thread(target=self._run, name="node", daemon=True)
@@ -188,16 +195,19 @@ class Node:
             )
             uids = {name: str(header[name].value or "").strip() for name in UIDS}
         except Exception:  # noqa: BLE001 - pydicom documents no list of what bytes make it raise
+            self._refused += 1
             log.warning(
                 "an instance was refused (0x%04x): it can't be read, or lacks a UID", NOT_UNDERSTOOD
             )
             return NOT_UNDERSTOOD
         if faults := _faults_of(uids, str(header.get("SOPClassUID", "")), event.request):
+            self._refused += 1
             log.warning("an instance was refused (0x%04x): %s", OTHER_DATA, "; ".join(faults))
             return OTHER_DATA
         try:
             self.inbox.add(uids["StudyInstanceUID"], uids["SOPInstanceUID"], data)
         except (LimitExceeded, OSError) as error:
+            self._refused += 1
             self._log_once(_reason_of(error))
             return OUT_OF_RESOURCES
         self._log_once("")
@@ -274,6 +284,7 @@ class Node:
                     self._score(name)
                 self._deliver_due()
                 self.inbox.delete_expired(self.settings.keep_hours * 3600)
+                self._report_health()
             except Exception as error:
                 words = system_error_in_words(error)
                 if words is None:
@@ -282,6 +293,38 @@ class Node:
                     log.error("the node's work failed; it continues: %s", words)  # noqa: TRY400
                 self._stop.wait(5)
             self._stop.wait(POLL_SECONDS)
+
+    def _report_health(self) -> None:
+        """Tell the worklist each minute what came, what waits and what failed."""
+        worklist = self.settings.worklist
+        if worklist is None or time.monotonic() < self._next_report:
+            return
+        self._next_report = time.monotonic() + _REPORT_SECONDS
+        try:
+            worklist.report(self.health())
+        except PeerError as error:
+            if self._reported:  # said once, and not each minute
+                log.warning("%s", error)
+            self._reported = False
+            return
+        self._reported = True
+
+    def health(self) -> dict[str, Any]:
+        """Return the health of the node as numbers, for the web application."""
+        counts, unscored = self.inbox.counts(), self.inbox.unscored(0)
+        return {
+            "title": self.settings.title,
+            "started": self._started.isoformat(),
+            "instances": counts["instances"],
+            "studies": self.inbox.studies,
+            "waiting": len(unscored),
+            "scored": counts["scored"],
+            "failed": self._failed,
+            "refused": self._refused,
+            "results_sent": counts[SENT],
+            "results_waiting": counts[WAITING] + counts[SENDING],
+            "failing": self.inbox.failing(),
+        }
 
     def _score(self, name: str) -> None:
         """Score a study, and queue its results."""
@@ -296,6 +339,7 @@ class Node:
                 )
             except InputError as error:  # until more of the study is received
                 log.warning("study %s: %s", name[:8], error)
+        self._failed += not findings
         files = sorted(results.glob("*.dcm")) if findings else []
         # The worklist shows studies that could not be scored, too.
         worklist = self.settings.worklist
@@ -307,6 +351,7 @@ class Node:
             failed=not findings,
             worklist=worklist.address if worklist else None,
         )
+        self._next_report = 0.0
         log.info(
             "study %s: %d instances scored in %.1f s, %d results",
             name[:8],

@@ -1,6 +1,7 @@
 """A finding as a structured report: Comprehensive 3D SR, template TID 1500.
 
-As in IHE AI Results: a group for the whole scan, one for each type, one for each peak.
+As in IHE AI Results: a group for the whole scan, one for each type, each region of the heat map,
+and each peak.
 """
 
 from collections.abc import Mapping
@@ -15,11 +16,12 @@ from meninx._clinic.key_objects import (
     shows_places,
     source_of,
 )
-from meninx._clinic.result_context import MANUFACTURER, ResultContext
+from meninx._clinic.result_context import MANUFACTURER, ResultContext, region_name
 from meninx._detect.answer_words import borders_in_words, why_referred
 from meninx._detect.findings import Findings, SliceFinding
 from meninx._errors import OptionError
 from meninx._labels import TUMOR_TYPES
+from meninx._render.region import Region
 from meninx._render.result import Result
 from meninx._scan.completeness import INCOMPLETE
 from meninx._scan.scan import Scan
@@ -39,6 +41,14 @@ _BORDERS = Code("borders", SCHEME, "Borders of the probability of a tumor")
 _REASON = Code("reason", SCHEME, "Reason for no answer")
 WARNING = Code("warning", SCHEME, "Warning about the images")
 HEATMAP, WITHHELD = Code("heatmap", SCHEME, "Heat map"), "withheld"
+_REGION = Code("region", SCHEME, "Region of a heat map, no contour")
+_HEAT = Code("heat", SCHEME, "Highest heat, no probability")
+_EXTENTS = (
+    Code("left_right", SCHEME, "Extent from left to right"),
+    Code("front_back", SCHEME, "Extent from front to back"),
+    Code("feet_head", SCHEME, "Extent from feet to head"),
+)
+_SIDES: Mapping[str, Code] = {"left": codes.SCT.Left, "right": codes.SCT.Right}
 # Longest code meaning (VR LO), characters.
 _MAX_MEANING_LENGTH = 64
 
@@ -88,7 +98,7 @@ def structured_report(context: ResultContext, result: Result) -> hd.sr.Comprehen
 def _groups(
     context: ResultContext, result: Result
 ) -> list[hd.sr.MeasurementsAndQualitativeEvaluations]:
-    """Return the groups of a report: the whole scan, its types, its peaks."""
+    """Return the groups of a report: the whole scan, its types, regions and peaks."""
     findings = context.findings
     groups = [_whole(context, result.withheld)]
     if result.scored and findings.decision in ("tumor", "refer"):
@@ -97,6 +107,9 @@ def _groups(
         # Peaks are points of the heat map, and are withheld with it.
         if shows_places(context, result):
             certain = findings.decision == "tumor"
+            groups += [
+                _region(context, region, number) for number, region in enumerate(result.regions, 1)
+            ]
             groups += [_peak(context, scan, found, certain) for found in reported_peaks(findings)]
     return groups
 
@@ -199,6 +212,27 @@ def _type(
         finding_type=Code(value, "SCT", meaning),
         algorithm_id=_algorithm(context),
         measurements=[_certainty(share)],
+    )
+
+
+def _region(
+    context: ResultContext, region: Region, number: int
+) -> hd.sr.MeasurementsAndQualitativeEvaluations:
+    """Return the group of a region: its side, extent and highest heat, which is no probability."""
+    side = _SIDES.get(region.side or "")
+    extents = zip(_EXTENTS, region.extent_mm or (), strict=False)
+    return hd.sr.MeasurementsAndQualitativeEvaluations(
+        tracking_identifier=_tracking(context, region_name(number)),
+        finding_type=_REGION,
+        algorithm_id=_algorithm(context),
+        finding_sites=[hd.sr.FindingSite(anatomic_location=codes.SCT.Brain, laterality=side)],
+        measurements=[
+            hd.sr.Measurement(name=_HEAT, value=100 * region.score, unit=codes.UCUM.Percent),
+            *(
+                hd.sr.Measurement(name=name, value=extent, unit=codes.UCUM.Millimeter)
+                for name, extent in extents
+            ),
+        ],
     )
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from meninx._errors import UnreadableFile, UnsupportedScan
 from meninx._scan.completeness import Incomplete
 from meninx._scan.geometry import Float64Array, Plane, check_affine, spacing_of
+from meninx._scan.intensity import intensity_range
 from meninx._scan.view import PICTURE_VIEW, View, view_of
 from meninx._scan.warning import ScanWarning
 
@@ -70,6 +71,8 @@ class Scan:
             row, slice of DICOM and pictures), float32, exact for 16 bits.
         affine: Voxel index to LPS mm, shape (4, 4); None for a picture.
         sequence: MR sequence.
+        other_contrast: Whether headers or the name describe another contrast, such as diffusion;
+            then the sequence is `unknown`, and none must be guessed.
         identity: UIDs and the patient's hash.
         colorfulness: Share of pixels that are colored, 0..1.
         slice_axis: Voxel axis along which slices follow each other, if the format defines it or
@@ -95,6 +98,7 @@ class Scan:
     voxels: Voxels
     affine: Float64Array | None = None
     sequence: Sequence = "unknown"
+    other_contrast: bool = False
     identity: Identity = field(default_factory=Identity)
     colorfulness: float = 0.0
     slice_axis: int | None = None
@@ -198,6 +202,14 @@ class Scan:
         Returns:
             The slice, a copy of its voxels.
         """
+        return self._only_slice if (len(self), index) == (1, 0) else self._cut(index)
+
+    @cached_property
+    def _only_slice(self) -> "Slice":
+        # Kept, because several steps need its intensity range.
+        return self._cut(0)
+
+    def _cut(self, index: int) -> "Slice":
         view = self.view
         spacing = self.spacing_mm or (1.0, 1.0, 1.0)
         return Slice(
@@ -232,6 +244,11 @@ class Slice:
     def plane(self) -> Plane | None:
         """Anatomic plane of the slice; None without geometry."""
         return self.view.plane
+
+    @cached_property
+    def intensity_range(self) -> tuple[float, float]:
+        """Robust intensity range of the image, low and high."""
+        return intensity_range(self.image)
 
     def voxel_at(self, row: float, column: float) -> tuple[int, int, int]:
         """Return the voxel [i, j, k] at an image position.

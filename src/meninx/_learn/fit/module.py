@@ -28,6 +28,9 @@ from meninx._learn.model.network import (
 )
 from meninx._learn.recipe import Recipe
 
+# Steps in which AdamW's averages, which a part of a training does not keep, become reliable.
+_GATHERING = 50
+
 
 class DetectorTraining(lightning.LightningModule):
     """A network with its loss, schedule and validation.
@@ -35,16 +38,26 @@ class DetectorTraining(lightning.LightningModule):
     Args:
         recipe: Recipe with all settings.
         type_weights: Weight of each tumor type in the loss, shape (3,); None for equal ones.
+        first_epoch: Number of epochs that the weights have already learned for; the schedule, the
+            draws and the growth of the pictures go on from there.
     """
 
-    def __init__(self, recipe: Recipe, type_weights: Tensor | None = None) -> None:
+    def __init__(
+        self, recipe: Recipe, type_weights: Tensor | None = None, first_epoch: int = 0
+    ) -> None:
         super().__init__()
         self.recipe = recipe
+        self.first_epoch = first_epoch
         self.network = build_network(recipe.network.architecture, recipe.network.dropout)
         self.network.to(memory_format=torch.channels_last)
         self.validation = Validation()
         self.type_weights: Tensor | None
         self.register_buffer("type_weights", type_weights, persistent=False)
+
+    @property
+    def recipe_epoch(self) -> int:
+        """Number of the current epoch of the recipe, from 0."""
+        return self.first_epoch + int(self.current_epoch)
 
     @property
     def scores_cells(self) -> bool:
@@ -69,16 +82,20 @@ class DetectorTraining(lightning.LightningModule):
         preprocessing = self.recipe.preprocessing
         return (image - preprocessing.mean) / preprocessing.std
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep from which epoch on this machine trained."""
+        checkpoint["first_epoch"] = self.first_epoch
+
     def on_train_epoch_start(self) -> None:
         """Seed each epoch separately, so that a resumed run draws the same as an unbroken one."""
-        seed = self.recipe.training.seed * 100_003 + self.current_epoch + 1
+        seed = self.recipe.training.seed * 100_003 + self.recipe_epoch + 1
         torch.manual_seed(seed + 7_919 * self.global_rank)
 
     def on_after_batch_transfer(self, batch: SliceBatch, dataloader_idx: int) -> SliceBatch:  # noqa: ARG002
         """Return a batch, augmented in training, on its device."""
         if not self.trainer.training:
             return batch
-        return augment(batch, self.recipe.augmentation, self.recipe.training_size)
+        return augment(batch, self.recipe.augmentation, self.recipe.size_at(self.recipe_epoch))
 
     def training_step(self, batch: SliceBatch, _: int) -> Tensor:
         """Return the loss of one batch."""
@@ -144,8 +161,12 @@ class DetectorTraining(lightning.LightningModule):
             lr=training.learning_rate,
             weight_decay=training.weight_decay,
         )
-        total = int(self.trainer.estimated_stepping_batches)
-        schedule = LambdaLR(optimizer, cosine_with_warmup(total, training.warmup))
+        steps = int(self.trainer.estimated_stepping_batches)
+        passed = steps * self.first_epoch // max(1, training.epochs - self.first_epoch)
+        factor = cosine_with_warmup(passed + steps, training.warmup)
+        if passed:
+            factor = _resumed(factor, passed)
+        schedule = LambdaLR(optimizer, factor)
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
@@ -167,3 +188,8 @@ def cosine_with_warmup(total: int, warmup: float) -> Callable[[int], float]:
         return 0.5 * (1 + math.cos(math.pi * passed))
 
     return factor
+
+
+def _resumed(factor: Callable[[int], float], passed: int) -> Callable[[int], float]:
+    """Return a schedule after `passed` steps, rising anew while AdamW gathers its moments."""
+    return lambda step: factor(passed + step) * min(1.0, (step + 1) / _GATHERING)

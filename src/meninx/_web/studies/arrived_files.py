@@ -2,11 +2,13 @@
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from meninx._errors import InputError
+from meninx._scan.dicom.content import content_digest
 from meninx._scan.dicom.heading import Heading, read_heading
 from meninx._scan.incomplete_note import NOTE, IncompleteNote
 from meninx._scan.kinds import data_file_of, is_tar, kind_of, with_data_file, zipfile_magic
@@ -57,6 +59,14 @@ def file_digest(path: Path) -> str:
     """Return the SHA-256 of a file, 64 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_of(file: ArrivedFile) -> str:
+    """Return the SHA-256 of what a file holds: of DICOM its elements, of others its bytes."""
+    if file.kind == "dicom":
+        with suppress(InputError):  # such as big endian: then its bytes decide
+            return content_digest(file.path)
+    return file_digest(file.path)
 
 
 def unpack(folder: Path, limits: Limits, *, deidentify: bool) -> None:
