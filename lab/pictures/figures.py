@@ -494,6 +494,20 @@ def rivals_table() -> str:
     return as_table(["one picture of 512 px, ms", "median", "95th percentile"], rows)
 
 
+def eight_bits_table() -> str:
+    """Return what 8-bit integers change, by kind of input."""
+    rows = []
+    for kind, own in _read("eight_bits").items():
+        refused = " -> ".join(str(count) for count in own["refused"])
+        ranks = " -> ".join(f"{value:.4f}" for value in own.get("AUROC", []))
+        changed = f"{own['answers changed']} ({own['tumor to no tumor or back']})"
+        moved = own.get("logit, median change")
+        shift = "" if moved is None else f"{moved:+.3f}"
+        rows.append([kind, str(own["inputs"]), refused, changed, shift, ranks])
+    changes = ["answers changed (tumor to no tumor or back)", "logit, median change", "AUROC"]
+    return as_table(["fp32 -> int8", "inputs", "refused", *changes], rows)
+
+
 def network_table() -> str:
     """Return the network alone in each precision, on one core."""
     rows = (
@@ -553,6 +567,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "rivals": rivals_table,
     "judged": judged_table,
     "network": network_table,
+    "eight-bits": eight_bits_table,
     "training": partial(flat_table, "training", "training"),
     "web": partial(flat_table, "web application", "web"),
     "large-study": partial(flat_table, "1,400 DICOM files of one study", "large_study"),
