@@ -105,9 +105,6 @@ def _week(monday: date) -> dict[str, str]:
     return {"week": f"{year}-W{number:02}", "starts": monday.isoformat()}
 
 
-<<<<<<< HEAD
-def _add(numbers: Numbers, study: Any, opinions: Sequence[Opinion]) -> None:
-=======
 @dataclass(frozen=True)
 class _Arrived:
     """What is counted of a study.
@@ -126,7 +123,6 @@ class _Arrived:
 
 
 def _add(numbers: Numbers, study: _Arrived, opinions: Sequence[Opinion]) -> None:
->>>>>>> 59ed1d2975473a0cd9e5b145117250d25cd6664b
     """Count one study."""
     numbers.received += 1
     if study.state != DONE:
