@@ -315,7 +315,7 @@ def bench_table() -> str:
                 spreads = (
                     f"{times[step]['median']:.2f} ({times[step]['p95']:.2f})" for times in own
                 )
-                rows.append([f"one picture: {step}, ms", *spreads])
+                rows.append([f"{name.removesuffix(', ms')}: {step}, ms", *spreads])
         else:
             rows.append([name, *(f"{figure:.2f}" for figure in own)])
     blank = [""] * (len(precisions) - 1)

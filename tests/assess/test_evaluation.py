@@ -5,6 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PIL import Image, ImageFile
+from sklearn.ensemble import HistGradientBoostingClassifier
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from meninx._assess.cases import Case, Copies, score_cases, unseen
 from meninx._assess.claim import checklist, claim_answers
@@ -269,6 +271,30 @@ def test_the_probe_finds_a_planted_shortcut_and_no_other():
     assert both.auroc.value > 0.98
     assert intensity.auroc.low < 0.5 < intensity.auroc.high
     assert (file.name, intensity.name, both.name) == ("file", "intensity", "both")
+
+
+def test_the_probe_reports_every_fit_and_never_waits_for_threads(monkeypatch):
+    """Threads of one fit take minutes where another program holds a core."""
+    threads, reported = [], []
+    fit = HistGradientBoostingClassifier.fit
+
+    def watched_fit(model, *arguments):
+        pools = [pool for pool in threadpool_info() if pool["user_api"] == "openmp"]
+        threads.extend(pool["num_threads"] for pool in pools)
+        return fit(model, *arguments)
+
+    monkeypatch.setattr(HistGradientBoostingClassifier, "fit", watched_fit)
+    tumor = np.arange(60) % 2 == 0
+    kinds = {kind: [{"value": float(n % 7)} for n in range(60)] for kind in ("file", "intensity")}
+    with threadpool_limits(2):
+        probe_shortcuts(
+            kinds, tumor, np.arange(60), progress=lambda *amount: reported.append(amount)
+        )
+    assert threads
+    assert set(threads) == {1}
+    # Three probes of five folds.
+    assert sorted(set(reported)) == [(done, 15) for done in range(16)]
+    assert reported == sorted(reported)
 
 
 def test_the_probe_learns_from_what_the_detector_was_fitted_on():

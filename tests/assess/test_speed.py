@@ -55,12 +55,18 @@ def test_bench_reports_every_figure(tmp_path):
         assert plot.width > 500
     assert set(report["precisions"]) == set(PRECISIONS)
     for figures in report["precisions"].values():
+        assert set(figures["the same as JPEG, ms"]) == set(figures["one picture of 512 px, ms"])
         steps = figures["one picture of 512 px, ms"]
-        assert set(steps) == {"read", "preprocess", "infer", "heat map", "file to finding"}
         whole = steps.pop("file to finding")["median"]
+        others = steps.pop("all but the network")["median"]
+        assert set(steps) == {"read", "preprocess", "infer", "heat map"}
+        assert steps["read"]["median"] < others < whole
         # On a busy machine medians of steps need not add up to that of the whole.
         assert all(0 < step["median"] < whole for step in steps.values())
         assert sum(step["median"] for step in steps.values()) < 2 * whole
         assert all(value > 0 for value in figures.values() if isinstance(value, float))
         assert figures["series of 12 slices, read and scored, s"] > 0
+        assert figures["series, times as long as its network alone"] > 0
+        assert 0 < figures["most memory, one picture, MB"] < 1000
     assert report["cold command, one picture, s"] > 0
+    assert report["cold command, times as long as importing NumPy and ONNX Runtime"] > 1

@@ -1,5 +1,6 @@
 """The card of a detector file survives writing and reading."""
 
+import base64
 import dataclasses
 import json
 
@@ -88,3 +89,14 @@ def test_the_shipped_card_has_the_numbers_of_borrowed_references():
     }
     assert calibration.volume.borrowed == calibration.by_sequence["T1c"].borrowed
     assert calibration.picture.borrowed == 0
+
+
+def test_descriptors_are_decoded_as_by_the_standard_library():
+    stored = np.random.default_rng(4).bytes(32 * 50)
+    text = base64.b85encode(stored).decode("ascii")
+    assert SeenSlices.from_json({"complete": True, "descriptors": text}).descriptors == stored
+    assert SeenSlices.from_json({"complete": True, "descriptors": ""}).descriptors == b""
+    # No digit, beyond 32 bits, no ASCII, and cut within a word.
+    for wrong in (f"{text[:-1]} ", f"{text[:-5]}~~~~~", f"{text[:-1]}\u00e9", f'{text[:-1]}"'):
+        with pytest.raises(ValueError, match=r"b85|base85|ascii|ASCII"):
+            SeenSlices.from_json({"complete": True, "descriptors": wrong})

@@ -184,10 +184,15 @@ def audit(
         return tuple(g for g in groups if len({values[index] for index in g.members}) > 1)
 
     features, tumor, cluster, probed = _cases(found, progress)
-    progress("probing shortcuts", 0, 1)
-    probes = tuple(probe_shortcuts(features, tumor, cluster)) if len(tumor) else ()
-    progress("probing shortcuts", 1, 1)
-    return Audit(found, probes, differing(places), differing(names), probed)
+    probes: Sequence[Probe] = ()
+    if len(tumor):
+        probes = probe_shortcuts(
+            features,
+            tumor,
+            cluster,
+            progress=lambda done, total: progress("probing shortcuts", done, total),
+        )
+    return Audit(found, tuple(probes), differing(places), differing(names), probed)
 
 
 def _cases(

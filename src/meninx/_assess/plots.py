@@ -222,15 +222,14 @@ def plot_times(steps: Mapping[str, Mapping[str, float]], stem: Path) -> None:
     """Draw the time of each step of scoring one picture.
 
     Args:
-        steps: Time of each step, ms, by precision; the sum, `file to finding`, is left out.
+        steps: Time of each single step, ms, by precision.
         stem: Path of the files to write, without a suffix.
     """
     colors = (BLUE, ORANGE, GREEN, PINK, SKY, RED)
     with drawing(stem, (6.5, 1.2 + 0.6 * len(steps))) as axes:
         for row, times in enumerate(steps.values()):
             left = 0.0
-            parts = {step: time for step, time in times.items() if step != "file to finding"}
-            for (step, time), color in zip(parts.items(), colors, strict=False):
+            for (step, time), color in zip(times.items(), colors, strict=False):
                 axes.barh(row, time, left=left, color=color, label=None if row else step)
                 left += time
             axes.text(left, row, f" {left:.1f} ms", va="center")

@@ -1,12 +1,14 @@
 """Measure how well a label is predicted by shortcuts, without the brain."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.model_selection import StratifiedGroupKFold
+from threadpoolctl import threadpool_limits
 
 from meninx._assess.intervals import Figure, bootstrap_weights, bounded_interval
 from meninx._assess.metrics import auroc, weighted_auroc
@@ -36,6 +38,7 @@ def probe_shortcuts(
     tumor: NDArray[np.bool_],
     cluster: NDArray[np.intp],
     counted: int | None = None,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> list[Probe]:
     """Measure how well a tumor is predicted by each kind of features, and by all together.
 
@@ -47,6 +50,7 @@ def probe_shortcuts(
             stays in one fold.
         counted: Number of first cases that count in the AUROC; None for all. The others are only
             learned from: with few cases a probe is weak.
+        progress: Called with the number of fits that are done, and of all.
 
     Returns:
         One probe per kind, and one of all kinds, named `both` or `all`; none where a class has too
@@ -61,10 +65,13 @@ def probe_shortcuts(
         return []
     part = slice(counted)
     weights = bootstrap_weights(cluster[part])
+    split = StratifiedGroupKFold(folds, shuffle=True, random_state=0)
+    splits = list(split.split(cluster, tumor, cluster))
     probes = []
-    for name, kinds_used in combinations.items():
+    for number, (name, kinds_used) in enumerate(combinations.items()):
         columns = np.concatenate([_matrix(features[kind]) for kind in kinds_used], axis=1)
-        probability = _out_of_fold(columns, tumor, cluster, folds)[part]
+        report = partial(_report, progress, number * folds, len(combinations) * folds)
+        probability = _out_of_fold(columns, tumor, splits, report)[part]
         draws = np.concatenate(
             [weighted_auroc(tumor[part], probability, some) for some in np.array_split(weights, 10)]
         )
@@ -72,6 +79,10 @@ def probe_shortcuts(
         interval = bounded_interval(value, draws, len(np.unique(cluster[part])))
         probes.append(Probe(name, probability, Figure(value, *interval)))
     return probes
+
+
+def _report(progress: Callable[[int, int], None], before: int, total: int, done: int) -> None:
+    progress(before + done, total)
 
 
 def _matrix(rows: Features) -> NDArray[np.float64]:
@@ -83,13 +94,13 @@ def _matrix(rows: Features) -> NDArray[np.float64]:
 def _out_of_fold(
     columns: NDArray[np.float64],
     tumor: NDArray[np.bool_],
-    cluster: NDArray[np.intp],
-    folds: int,
+    splits: Sequence[tuple[NDArray[np.intp], NDArray[np.intp]]],
+    progress: Callable[[int], None],
 ) -> NDArray[np.float64]:
     """Return each case's probability by a fit on the other folds, shape (n,)."""
     probability = np.full(len(tumor), float(tumor.mean()))
-    split = StratifiedGroupKFold(folds, shuffle=True, random_state=0)
-    for learned, tested in split.split(columns, tumor, cluster):
+    for number, (learned, tested) in enumerate(splits):
+        progress(number)
         if len(np.unique(tumor[learned])) < 2:
             continue
         # Class weights would not change the AUROC and take ten times as long.
@@ -100,6 +111,10 @@ def _out_of_fold(
             early_stopping=False,
             random_state=0,
         )
-        model.fit(columns[learned], tumor[learned])
-        probability[tested] = model.predict_proba(columns[tested])[:, 1]
+        # Threads wait for each other after every small step: where another program holds one of
+        # two cores, a fit takes a hundred times as long with both as with one.
+        with threadpool_limits(1, user_api="openmp"):
+            model.fit(columns[learned], tumor[learned])
+            probability[tested] = model.predict_proba(columns[tested])[:, 1]
+    progress(len(splits))
     return probability

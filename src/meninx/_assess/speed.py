@@ -15,15 +15,16 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from meninx._detect.detector import Detector
+from meninx._detect.head_slices import brain_slices
 from meninx._detect.loading import Precision, load_detector
 from meninx._render.heatmap import overlay, slice_heatmap
+from meninx._scan.reading import read_scans
 from meninx._scan.scan import Scan
 from meninx._scoring.loop import score_path
 from meninx._synthesis.phantom import grid_of
@@ -31,6 +32,10 @@ from meninx._synthesis.phantom_studies import make_study
 from meninx._synthesis.writing import write_dicom
 
 _PICTURE_SIDE = 512
+# As of the pictures in collections.
+_JPEG_QUALITY = 86
+# What any program with this network imports.
+_LEAST_IMPORTS = "import os; os.environ['ORT_DISABLE_TELEMETRY'] = '1'; import numpy, onnxruntime"
 SERIES_SLICES, RENDERED_SLICES = 192, 24
 # Extent of a sagittal series, from ear to ear.
 HEAD_MM = 172.8
@@ -40,16 +45,22 @@ WARM_UP = 5
 COLD_RUNS, SERIES_RUNS = 5, 3
 
 
+# Steps of a picture that are sums of others.
+ALL_BUT_NETWORK, WHOLE = "all but the network", "file to finding"
+
+
 @dataclass(frozen=True)
 class Inputs:
     """Inputs that are timed.
 
     Args:
         pictures: Folder of PNG files of 512 x 512 pixels.
+        jpeg: One of them as JPEG.
         series: Folder of DICOM slices, `SERIES_SLICES` unless others are asked for.
     """
 
     pictures: Path
+    jpeg: Path
     series: Path
 
     @property
@@ -106,7 +117,8 @@ def make_inputs(folder: Path, pictures: int, slices: int = SERIES_SLICES) -> Inp
     (folder / "pictures").mkdir(parents=True)
     for number in range(pictures):
         large.save(folder / "pictures" / f"{number:05}.png")
-    return Inputs(folder / "pictures", folder / "series")
+    large.save(folder / "picture.jpg", quality=_JPEG_QUALITY)
+    return Inputs(folder / "pictures", folder / "picture.jpg", folder / "series")
 
 
 def _finer(scan: Scan, slices: int) -> Scan:
@@ -138,13 +150,14 @@ def time_picture(detector: Detector, path: Path, runs: int) -> dict[str, Spread]
         if scan is None or hottest is None:
             raise ValueError(f"{path}: was not scored: {found.message}")
         slice_ = scan.slice(hottest.index)
-        overlay(slice_.image, slice_heatmap(hottest, slice_))
+        overlay(slice_.image, slice_heatmap(hottest, slice_), slice_.intensity_range)
         ended = time.perf_counter()
         if run >= WARM_UP:
             taken = {
                 **found.milliseconds,
                 "heat map": (ended - scored) * 1e3,
-                "file to finding": (ended - began) * 1e3,
+                ALL_BUT_NETWORK: (ended - began) * 1e3 - found.milliseconds["infer"],
+                WHOLE: (ended - began) * 1e3,
             }
             for step, milliseconds in taken.items():
                 steps.setdefault(step, []).append(milliseconds)
@@ -175,37 +188,99 @@ def pictures_per_second(detector: Detector, folder: Path, workers: int) -> float
     return len(paths) / (time.perf_counter() - began)
 
 
-def time_series(detector: Detector, folder: Path, runs: int) -> float:
-    """Return the median time in which a series is read and scored, seconds."""
-    return _median(lambda: list(score_path(detector, folder)), min(runs, SERIES_RUNS))
+@dataclass(frozen=True)
+class SeriesTimes:
+    """Times of one series.
+
+    Args:
+        whole: Median time in which it is read and scored, seconds.
+        times_network: Shortest of these times, divided by the shortest time of its network alone.
+    """
+
+    whole: float
+    times_network: float
 
 
-def series_megabytes(model: Path | None, precision: Precision, folder: Path) -> float:
-    """Return the peak memory of a new process that reads and scores a series.
+def time_series(detector: Detector, folder: Path, runs: int) -> SeriesTimes:
+    """Time a series, and the network alone on its slices, by turns.
+
+    Args:
+        detector: The detector.
+        folder: Folder of the series.
+        runs: Number of runs that count.
+
+    Returns:
+        The times.
+    """
+    (scan,) = read_scans(folder)
+    stack, _ = detector.input_stack(scan, brain_slices(scan))
+    del scan
+    whole, network = [], []
+    for run in range(1 + min(runs, SERIES_RUNS)):
+        whole_now = _seconds(lambda: list(score_path(detector, folder)))
+        network_now = _seconds(lambda: detector.slice_logits(stack))
+        if run:
+            whole.append(whole_now)
+            network.append(network_now)
+    return SeriesTimes(float(np.median(whole)), min(whole) / min(network))
+
+
+def peak_of_scoring(model: Path | None, precision: Precision, path: Path) -> float:
+    """Return the peak memory of a new process that reads and scores a picture or a series.
 
     Args:
         model: Detector file; None for the one that ships with the package.
-        precision: Arithmetic of the shipped detector.
-        folder: Folder of the series.
+        precision: Arithmetic of the shipped detector; see `load_detector`.
+        path: File of the picture, or folder of the series.
 
     Returns:
         Peak memory, MB.
     """
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_peak_of_series, (model, precision, folder))
+        return pool.apply(_peak_here, (model, precision, path))
 
 
-def _peak_of_series(model: Path | None, precision: Precision, folder: Path) -> float:
-    for _ in score_path(load_detector(model, precision=precision), folder):
+def _peak_here(model: Path | None, precision: Precision, path: Path) -> float:
+    for _ in score_path(load_detector(model, precision=precision), path):
         pass
     return peak_megabytes()
 
 
-def time_cold(arguments: Sequence[str], runs: int) -> float:
-    """Return the median time of a new process that runs meninx with arguments, seconds."""
-    command = [sys.executable, "-m", "meninx", *arguments]
-    run = partial(subprocess.run, command, capture_output=True, check=True)
-    return _median(run, min(runs, COLD_RUNS))
+@dataclass(frozen=True)
+class ColdTimes:
+    """Times of a new process.
+
+    Args:
+        whole: Median time, seconds.
+        times_imports: Shortest time, divided by the shortest time of a process that only imports
+            NumPy and ONNX Runtime.
+    """
+
+    whole: float
+    times_imports: float
+
+
+def time_cold(arguments: Sequence[str], runs: int) -> ColdTimes:
+    """Time new processes that run meninx, and ones that import NumPy and ONNX Runtime, by turns.
+
+    Args:
+        arguments: Arguments of meninx.
+        runs: Number of runs that count.
+
+    Returns:
+        The times.
+    """
+
+    def run(*command: str) -> float:
+        python = [sys.executable, *command]
+        return _seconds(lambda: subprocess.run(python, capture_output=True, check=True))
+
+    pairs = [
+        (run("-m", "meninx", *arguments), run("-c", _LEAST_IMPORTS))
+        for _ in range(1 + min(runs, COLD_RUNS))
+    ]
+    whole, imports = zip(*pairs[1:], strict=True)
+    return ColdTimes(float(np.median(whole)), min(whole) / min(imports))
 
 
 def peak_megabytes() -> float:
@@ -220,11 +295,7 @@ def peak_megabytes() -> float:
     return peak / (1024**2 if sys.platform == "darwin" else 1024)
 
 
-def _median(action: Callable[[], object], runs: int) -> float:
+def _seconds(action: Callable[[], object]) -> float:
+    began = time.perf_counter()
     action()
-    times = []
-    for _ in range(runs):
-        began = time.perf_counter()
-        action()
-        times.append(time.perf_counter() - began)
-    return float(np.median(times))
+    return time.perf_counter() - began

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from meninx._assess.speed import Inputs, Spread
 
 _COLD = "cold command, one picture, s"
+_COLD_RATIO = "cold command, times as long as importing NumPy and ONNX Runtime"
+_PICTURE = "one picture of 512 px, ms"
 
 
 def bench(
@@ -56,8 +58,14 @@ def bench(
 
 
 def _medians(figures: dict[str, Any]) -> dict[str, float]:
-    """Return the median time of each step of one picture, ms."""
-    return {step: spread["median"] for step, spread in figures["one picture of 512 px, ms"].items()}
+    """Return the median time of each single step of one picture, ms."""
+    from meninx._assess.speed import ALL_BUT_NETWORK, WHOLE
+
+    return {
+        step: spread["median"]
+        for step, spread in figures[_PICTURE].items()
+        if step not in (ALL_BUT_NETWORK, WHOLE)
+    }
 
 
 def _measure(model: Path | None, runs: int, pictures: int, slices: int) -> dict[str, Any]:
@@ -85,7 +93,8 @@ def _measure(model: Path | None, runs: int, pictures: int, slices: int) -> dict[
         "machine": speed.machine(),
         "model": load_detector(model).model,
         "precisions": measured,
-        _COLD: cold,
+        _COLD: cold.whole,
+        _COLD_RATIO: cold.times_imports,
     }
 
 
@@ -97,16 +106,21 @@ def _measure_precision(
     from meninx._detect.loading import load_detector
 
     detector = load_detector(model, precision=precision)
-    steps = speed.time_picture(detector, inputs.picture, runs)
+    pictures = {_PICTURE: inputs.picture, "the same as JPEG, ms": inputs.jpeg}
+    steps = {name: speed.time_picture(detector, path, runs) for name, path in pictures.items()}
     series = speed.time_series(detector, inputs.series, runs)
-    memory = speed.series_megabytes(model, precision, inputs.series)
     one_thread = load_detector(model, threads=1, precision=precision)
     rate = speed.pictures_per_second(one_thread, inputs.pictures, usable_cores())
     return {
-        "one picture of 512 px, ms": {step: _as_json(spread) for step, spread in steps.items()},
+        **{
+            name: {step: _as_json(spread) for step, spread in own.items()}
+            for name, own in steps.items()
+        },
         f"folder of {_count(inputs.pictures)} pictures, pictures a second": rate,
-        f"series of {_count(inputs.series)} slices, read and scored, s": series,
-        "most memory, series, MB": memory,
+        f"series of {_count(inputs.series)} slices, read and scored, s": series.whole,
+        "series, times as long as its network alone": series.times_network,
+        "most memory, one picture, MB": speed.peak_of_scoring(model, precision, inputs.picture),
+        "most memory, series, MB": speed.peak_of_scoring(model, precision, inputs.series),
     }
 
 
@@ -124,7 +138,7 @@ def _print(report: dict[str, Any]) -> None:
     from meninx._cli.console import output_console
 
     table = Table(box=None, pad_edge=False)
-    for heading in ("what", "median", "95th percentile"):
+    for heading in ("what", "median", "95th percentile", "share"):
         table.add_column(heading, justify="left" if heading == "what" else "right")
     for row in rows_of(report):
         table.add_row(*row)
@@ -133,27 +147,34 @@ def _print(report: dict[str, Any]) -> None:
     console.print(table)
 
 
-def rows_of(report: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """Return the table's rows: measurement, median, 95th percentile.
+def rows_of(report: dict[str, Any]) -> list[tuple[str, str, str, str]]:
+    """Return the table's rows: measurement, median, 95th percentile, share of the whole.
 
     Args:
         report: Figures as `--json` writes them.
 
     Returns:
-        Texts of each row; the last is empty where a figure has no spread.
+        Texts of each row; the last two are empty where a figure has no spread.
     """
     rows = []
     for precision, figures in report["precisions"].items():
         for name, value in figures.items():
             if isinstance(value, dict):
-                rows += [
-                    (
-                        f"{precision}: one picture, {step}, ms",
-                        f"{spread['median']:.2f}",
-                        f"{spread['p95']:.2f}",
-                    )
-                    for step, spread in value.items()
-                ]
+                rows += _step_rows(f"{precision}: {name.removesuffix(', ms')}", value)
             else:
-                rows.append((f"{precision}: {name}", f"{value:.2f}", ""))
-    return [*rows, (_COLD, f"{report[_COLD]:.2f}", "")]
+                rows.append((f"{precision}: {name}", f"{value:.2f}", "", ""))
+    return [*rows, *((name, f"{report[name]:.2f}", "", "") for name in (_COLD, _COLD_RATIO))]
+
+
+def _step_rows(what: str, steps: dict[str, dict[str, float]]) -> list[tuple[str, str, str, str]]:
+    """Return the rows of one picture's steps, ms, with the share of each in the whole."""
+    whole = next(reversed(steps.values()))["median"]
+    return [
+        (
+            f"{what}: {step}, ms",
+            f"{spread['median']:.2f}",
+            f"{spread['p95']:.2f}",
+            f"{spread['median'] / whole:.0%}",
+        )
+        for step, spread in steps.items()
+    ]

@@ -57,12 +57,7 @@ def progress_of() -> Iterator[Callable[[str, int, int], None]]:
     Yields:
         A function of the step's name, the finished amount and the total amount.
     """
-    from rich.progress import Progress
-
-    from meninx._cli.console import errors_console
-
-    console = errors_console()
-    if console.quiet:
+    if not sys.stderr.isatty():
         with LinesOfProgress() as lines:
 
             def show_line(what: str, done: int, total: int) -> None:
@@ -70,7 +65,11 @@ def progress_of() -> Iterator[Callable[[str, int, int], None]]:
 
             yield show_line
         return
-    with Progress(console=console, transient=True) as progress:
+    from rich.progress import Progress
+
+    from meninx._cli.console import errors_console
+
+    with Progress(console=errors_console(), transient=True) as progress:
         tasks: dict[str, TaskID] = {}
 
         def show_bar(what: str, done: int, total: int) -> None:
@@ -101,16 +100,16 @@ def with_progress(
 @contextmanager
 def _spinner() -> Iterator[Callable[[str], None]]:
     """Show the current step of work of unknown amount."""
+    if not sys.stderr.isatty():
+        # Without rich, which takes 30 ms to import.
+        with LinesOfProgress() as lines:
+            yield lambda text: setattr(lines, "state", text)
+        return
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     from meninx._cli.console import errors_console
 
-    console = errors_console()
-    if console.quiet:
-        with LinesOfProgress() as lines:
-            yield lambda text: setattr(lines, "state", text)
-        return
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
+    with Progress(*columns, console=errors_console(), transient=True) as progress:
         task = progress.add_task("reading", total=None)
         yield lambda text: progress.update(task, description=text)

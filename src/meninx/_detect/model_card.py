@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any
 
+import numpy as np
+
 from meninx._detect.calibration import Calibration, StudyCalibrator
 from meninx._detect.calibrator import Calibrator
 from meninx._detect.pooling import TOP_CELLS
@@ -28,6 +30,12 @@ _MEASURED_FILE = "MEASURED"
 # file: 1 MB of text, five characters for four bytes.
 DESCRIPTOR_BYTES = 32
 MAX_DESCRIPTORS = 25_000
+# Value of each character in base 85 (RFC 1924); those that it lacks have the base itself.
+_BASE = 85
+_ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;<=>?@^_`{|}~"
+_DIGITS = np.full(256, _BASE, dtype=np.uint64)
+_DIGITS[np.frombuffer(_ALPHABET.encode("ascii"), dtype=np.uint8)] = np.arange(_BASE)
+_PLACES = np.array([_BASE**place for place in (4, 3, 2, 1, 0)], dtype=np.uint64)
 
 
 @dataclass(frozen=True)
@@ -65,12 +73,26 @@ class SeenSlices:
         Raises:
             ValueError: If the text is no base 85, or a descriptor is truncated.
         """
-        descriptors = base64.b85decode(values["descriptors"])
+        descriptors = _from_base85(values["descriptors"])
         if len(descriptors) % DESCRIPTOR_BYTES:
             raise ValueError(
                 f"{len(descriptors)} bytes of descriptors, expected {DESCRIPTOR_BYTES} per slice"
             )
         return cls(descriptors, bool(values["complete"]))
+
+
+def _from_base85(text: str) -> bytes:
+    """Return the bytes of a text in base 85.
+
+    The same as `base64.b85decode`, in a fiftieth of its time: it took half of loading a detector.
+    """
+    if len(text) % 5 or not text.isascii():
+        return base64.b85decode(text)
+    digits = _DIGITS[np.frombuffer(text.encode("ascii"), dtype=np.uint8)].reshape(-1, 5)
+    words = digits @ _PLACES
+    if (digits >= _BASE).any() or (words >= 2**32).any():
+        return base64.b85decode(text)  # which says where it is wrong
+    return words.astype(">u4").tobytes()
 
 
 # For weights that were trained on no picture, and for those without a record.
