@@ -28,6 +28,9 @@ from meninx._learn.model.network import (
 )
 from meninx._learn.recipe import Recipe
 
+# Where the learning rate of further epochs begins, share of its peak.
+_FURTHER_PEAK = 0.1
+
 
 class DetectorTraining(lightning.LightningModule):
     """A network with its loss, schedule and validation.
@@ -154,25 +157,32 @@ class DetectorTraining(lightning.LightningModule):
             lr=training.learning_rate,
             weight_decay=training.weight_decay,
         )
-        total = int(self.trainer.estimated_stepping_batches)
-        schedule = LambdaLR(optimizer, cosine_with_warmup(total, training.warmup))
+        steps = int(self.trainer.estimated_stepping_batches)
+        epochs = training.epochs + training.further_epochs
+        total = steps * training.epochs // epochs
+        factor = cosine_with_warmup(total, training.warmup, steps - total)
+        schedule = LambdaLR(optimizer, factor)
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
 
 
-def cosine_with_warmup(total: int, warmup: float) -> Callable[[int], float]:
+def cosine_with_warmup(total: int, warmup: float, further: int = 0) -> Callable[[int], float]:
     """Return the learning rate's factor at each step.
 
     It rises linearly for the first `warmup` share of the `total` steps and falls as half a cosine
-    to zero at the last (Loshchilov and Hutter 2017).
+    to zero at the last (Loshchilov and Hutter 2017). For `further` steps it falls again, from a
+    tenth of the peak.
     """
     rising = max(1, round(total * warmup))
 
     def factor(step: int) -> float:
         if step < rising:
             return (step + 1) / rising
+        if step >= total and further:
+            again = min(1.0, (step - total) / max(1, further - 1))
+            return _FURTHER_PEAK * 0.5 * (1 + math.cos(math.pi * again))
         passed = min(1.0, (step - rising) / max(1, total - 1 - rising))
         return 0.5 * (1 + math.cos(math.pi * passed))
 

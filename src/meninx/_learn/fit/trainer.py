@@ -137,7 +137,7 @@ def fit(
     trainer = trainer_for(
         training,
         callbacks,
-        max_epochs=training.epochs,
+        max_epochs=training.epochs + training.further_epochs,
         plugins=DirectCheckpointIO(),
         logger=TensorBoardLogger(output, name="", version="tensorboard"),
         num_sanity_val_steps=0,
