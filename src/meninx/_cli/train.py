@@ -39,7 +39,7 @@ def train(
             show_default=False,
         ),
     ] = None,
-    recipe: RecipeOption = "finetune",
+    recipe: RecipeOption = "probe",
     epochs: EpochsOption = None,
     output: Annotated[
         Path | None,
@@ -88,6 +88,15 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the last finished epoch of --output.")
     ] = False,
+    further_epochs: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="With --resume: epochs after those of the recipe. The learning rate begins at a "
+            "tenth of its peak.",
+            show_default=False,
+        ),
+    ] = 0,
     preview: Annotated[
         Path | None,
         typer.Option(
@@ -122,7 +131,9 @@ def train(
         raise OptionError(
             "DATA is missing: name class folders, volumes beside their masks, or a manifest"
         )
-    chosen = changed_recipe(chosen, initialization, precision, epochs, freeze)
+    if further_epochs and not resume:
+        raise OptionError("--further-epochs goes on with a run: add --resume, or set --epochs")
+    chosen = changed_recipe(chosen, initialization, precision, epochs, freeze, further_epochs)
     folder = _run_folder(output, path.stem, resume=resume)
     log_to(folder / "training.log", first=is_first_process())
     manifest = load_manifest(data, folder, label, split, allow_leaks=allow_leaks)

@@ -121,6 +121,8 @@ class TrainingRecipe:
 
     Args:
         epochs: Number of epochs, each of `pictures_per_epoch` pictures.
+        further_epochs: Number of epochs of a resumed run after these: the learning rate begins at
+            a tenth of its peak and falls to zero again.
         pictures_per_epoch: Number of pictures drawn for each epoch, by `SamplingRecipe`.
         size: Side of training pictures, pixels; 0 for that of the detector's input. Random zoom
             makes training heads smaller on average, and a network is better on slightly larger ones
@@ -146,6 +148,7 @@ class TrainingRecipe:
     """
 
     epochs: PositiveCount = 40
+    further_epochs: Count = 0
     pictures_per_epoch: PositiveCount = 3000
     size: Count = 0
     smaller_sizes: tuple[PositiveCount, ...] = ()
@@ -313,6 +316,7 @@ def changed_recipe(
     precision: str | None = None,
     epochs: int | None = None,
     frozen: str | None = None,
+    further_epochs: int = 0,
 ) -> Recipe:
     """Return a recipe with the changes of a user.
 
@@ -322,6 +326,7 @@ def changed_recipe(
         precision: Arithmetic, one of `PRECISIONS`; None to leave the recipe's.
         epochs: Number of epochs; None to leave the recipe's.
         frozen: What keeps its first weights, one of `FROZEN`; None to leave the recipe's.
+        further_epochs: Number of epochs after the schedule's end, of a resumed run.
 
     Returns:
         The changed recipe.
@@ -341,6 +346,8 @@ def changed_recipe(
         training = dataclasses.replace(training, precision=chosen)
     if epochs is not None:
         training = dataclasses.replace(training, epochs=epochs)
+    if further_epochs:
+        training = dataclasses.replace(training, further_epochs=further_epochs)
     changed = dataclasses.replace(recipe, network=network, training=training)
     if frozen is not None and (faults := _impossible(changed)):
         raise OptionError(f"--freeze {frozen}: {'; '.join(faults)}")

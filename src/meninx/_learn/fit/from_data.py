@@ -16,7 +16,7 @@ def train(
     data: str | Path,
     output: str | Path,
     *,
-    recipe: str | Path = "finetune",
+    recipe: str | Path = "probe",
     epochs: int | None = None,
     initialization: str | None = None,
     weights: str | Path | None = None,
@@ -26,13 +26,15 @@ def train(
     split: Split | None = None,
     allow_leaks: bool = False,
     resume: bool = False,
+    further_epochs: int = 0,
 ) -> Run:
     """Train a detector on your own pictures.
 
     Args:
         data: Class folders, volumes beside their masks, or a manifest.
         output: Run folder; made if missing.
-        recipe: Name of a shipped recipe, such as `finetune` or `seed`, or a TOML file.
+        recipe: Name of a shipped recipe or a TOML file: `probe` fits the last layer, `finetune`
+            trains the shipped network, `seed` a plain ResNet-18.
         epochs: Number of epochs; None for the recipe's.
         initialization: First weights: `random`, `meninx` or `imagenet`; None for the recipe's.
         weights: File of the first weights: detector.safetensors of another run, or torchvision's.
@@ -44,6 +46,7 @@ def train(
             None for a table's own folds, else `grouped`.
         allow_leaks: Whether to accept folds that share slices or persons.
         resume: Whether to go on from the last finished epoch of `output`.
+        further_epochs: Number of epochs of a resumed run after those of the recipe.
 
     Returns:
         The run: its folder, the detector file and the figures of its validation.
@@ -59,7 +62,10 @@ def train(
         initialization=initialization,
         epochs=epochs,
         frozen=freeze,
+        further_epochs=further_epochs,
     )
+    if further_epochs and not resume:
+        raise OptionError("further_epochs goes on with a run: set resume, or epochs")
     if (folder / "checkpoints").exists() and not resume:
         raise OptionError(f"{folder} holds a run already; resume it, or name another output")
     manifest = load_data(

@@ -30,6 +30,8 @@ from meninx._learn.recipe import Recipe
 
 # Steps in which AdamW's averages, which a part of a training does not keep, become reliable.
 _GATHERING = 50
+# Where the learning rate of further epochs begins, share of its peak.
+_FURTHER_PEAK = 0.1
 
 
 class DetectorTraining(lightning.LightningModule):
@@ -172,8 +174,10 @@ class DetectorTraining(lightning.LightningModule):
             weight_decay=training.weight_decay,
         )
         steps = int(self.trainer.estimated_stepping_batches)
-        passed = steps * self.first_epoch // max(1, training.epochs - self.first_epoch)
-        factor = cosine_with_warmup(passed + steps, training.warmup)
+        epochs = training.epochs + training.further_epochs
+        passed = steps * self.first_epoch // max(1, epochs - self.first_epoch)
+        total = (passed + steps) * training.epochs // epochs
+        factor = cosine_with_warmup(total, training.warmup, passed + steps - total)
         if passed:
             factor = _resumed(factor, passed)
         schedule = LambdaLR(optimizer, factor)
@@ -183,17 +187,21 @@ class DetectorTraining(lightning.LightningModule):
         }
 
 
-def cosine_with_warmup(total: int, warmup: float) -> Callable[[int], float]:
+def cosine_with_warmup(total: int, warmup: float, further: int = 0) -> Callable[[int], float]:
     """Return the learning rate's factor at each step.
 
     It rises linearly for the first `warmup` share of the `total` steps and falls as half a cosine
-    to zero at the last (Loshchilov and Hutter 2017).
+    to zero at the last (Loshchilov and Hutter 2017). For `further` steps it falls again, from a
+    tenth of the peak.
     """
     rising = max(1, round(total * warmup))
 
     def factor(step: int) -> float:
         if step < rising:
             return (step + 1) / rising
+        if step >= total and further:
+            again = min(1.0, (step - total) / max(1, further - 1))
+            return _FURTHER_PEAK * 0.5 * (1 + math.cos(math.pi * again))
         passed = min(1.0, (step - rising) / max(1, total - 1 - rising))
         return 0.5 * (1 + math.cos(math.pi * passed))
 
