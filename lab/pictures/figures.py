@@ -362,6 +362,28 @@ def _reached(own: Mapping[str, Any]) -> list[float]:
     return [picture["median"], picture["p95"], series, own["most memory, series, MB"]]
 
 
+def judged_table() -> str:
+    """Return what `evaluate` says of models of others, beside the shipped detector."""
+    rows = []
+    for name, found in _read("judged").items():
+        best = max(found["shortcuts"].values(), key=lambda figure: figure["value"] or 0)
+        copies = found["copies"]
+        left_out = f"{found['left_out']}" if copies["known"] else "not known"
+        rows.append(
+            [
+                name,
+                str(found["cases"]),
+                left_out,
+                _interval(found["auroc"]),
+                _interval(best),
+                _interval(found["sensitivity"]),
+                _interval(found["specificity"]),
+            ]
+        )
+    heading = ["model, pictures", "cases", "learned from, left out", "AUROC"]
+    return as_table([*heading, "best shortcut probe", "sensitivity", "specificity"], rows)
+
+
 def start_table() -> str:
     """Return the times of new processes."""
     figures = _read("speed")["figures"]
@@ -529,6 +551,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "start": start_table,
     "growth": growth_table,
     "rivals": rivals_table,
+    "judged": judged_table,
     "network": network_table,
     "training": partial(flat_table, "training", "training"),
     "web": partial(flat_table, "web application", "web"),

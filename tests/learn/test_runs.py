@@ -153,7 +153,10 @@ def tiny_stage(recipe):
     )
 
 
-SHIPPED = sorted(Path(__file__).parents[2].glob("recipes/*.toml"))
+# A linear probe has no epochs.
+SHIPPED = sorted(
+    path for path in (Path(__file__).parents[2] / "recipes").glob("*.toml") if path.stem != "probe"
+)
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)

@@ -16,7 +16,7 @@ import pydicom
 import pytest
 from PIL import Image
 
-from meninx._scan.dicom.content import content_digest
+from meninx._scan.dicom.content import content_of
 from meninx._scan.dicom.heading import name_for_readers, read_heading
 from meninx._scan.reading import read_scans
 from meninx._web.api.upload_api import LARGEST_BATCH
@@ -681,6 +681,16 @@ def as_sent_by(data, *, implicit, private=""):
     return out.getvalue()
 
 
+def compressed(data):
+    """Return a DICOM file with its pixels compressed without loss."""
+    dataset = pydicom.dcmread(io.BytesIO(data))
+    dataset.compress(pydicom.uid.JPEGLSLossless, generate_instance_uid=False)
+    dataset.LossyImageCompression = "00"
+    out = io.BytesIO()
+    dataset.save_as(out)
+    return out.getvalue()
+
+
 def test_an_exam_that_comes_by_page_and_by_node_is_stored_and_scored_once(server, series):
     page, node = server.browser(), server.browser("ada")
     files = exam(series, "P1", "1.2.1")
@@ -695,6 +705,8 @@ def test_an_exam_that_comes_by_page_and_by_node_is_stored_and_scored_once(server
         answer = node.upload(again)
         assert (answer.status_code, answer.json()["id"]) == (200, study["id"])
     assert len(list((server.settings.studies / study["id"] / "files").iterdir())) == len(files)
+    packed = {name: compressed(data) for name, data in files.items()}
+    assert node.upload(packed).status_code == 200
     # A reader has said something: still the same exam, which is not scored again.
     page.post(f"/studies/{study['id']}/opinions", verdict="tumor")
     assert node.upload(dict(list(sent.items())[1:])).json()["id"] == study["id"]
@@ -711,8 +723,9 @@ def test_another_element_or_pixel_is_another_content(tmp_path, series, values):
     (tmp_path / "a.dcm").write_bytes(data)
     (tmp_path / "b.dcm").write_bytes(as_sent_by(data, implicit=True))
     (tmp_path / "c.dcm").write_bytes(changed(as_sent_by(data, implicit=True), **values))
-    first, same, other = (content_digest(tmp_path / f"{name}.dcm") for name in "abc")
+    first, same, other = (content_of(tmp_path / f"{name}.dcm") for name in "abc")
     assert first == same != other
+    assert not first.same(other)
 
 
 def test_the_other_files_of_a_cd_are_named(server, mixed):

@@ -45,8 +45,11 @@ def exam(tmp_path_factory, shared):
     made = made_once(shared / "exams", score_exams)
     data = shutil.copytree(made / "data", tmp_path_factory.mktemp("served") / "data")
     now, before = json.loads((made / "studies.json").read_text())
-    with served(data, "--no-worker") as address:
-        yield SimpleNamespace(address=address, now=now, before=before)
+    with pytest.MonkeyPatch.context() as patch:
+        # Nobody answers there.
+        patch.setenv("MENINX_WEB_PEERS", "PACS@127.0.0.1:1")
+        with served(data, "--no-worker") as address:
+            yield SimpleNamespace(address=address, now=now, before=before)
 
 
 @pytest.fixture
@@ -764,6 +767,11 @@ def test_hot_regions_are_found_in_all_sequences_and_judged(opened, exam):
     page.get_by_role("button", name="Tumor", exact=True).click()
     expect(page.locator("#opinion-said")).to_contain_text("Stored: tumor")
     expect(entries.nth(0).locator(".status")).to_have_text("corrected")
+    # All of it goes to the PACS without leaving the page.
+    before = place(page)
+    page.get_by_role("button", name=re.compile(r"^Send \d+ objects")).click()
+    expect(page.locator("#send li")).to_contain_text("waiting; asked for by rene", timeout=60_000)
+    assert (place(page) == before).all()
 
 
 def test_a_layout_hangs_each_sequence_once_in_the_plane_of_the_first(stored, server):

@@ -37,6 +37,10 @@ export class Marks {
   begin(pane, mm) {
     if (!mm) return;
     const { tool, data } = this.viewer;
+    if (tool === "mark" && !document.getElementById("opinion")) {
+      pane.say("A withdrawn study takes no opinions, so that a box would be lost. The ruler works.");
+      return;
+    }
     if (tool === "mark" && pane.series.study !== data.study) {
       pane.say("A box belongs to an opinion on the study that is open: open this visit to mark it. The ruler works here.");
       return;

@@ -7,13 +7,24 @@ const KEPT = "Your note and your box are kept in this browser tab.";
 
 export function followOpinions(viewer) {
   const form = document.getElementById("opinion");
-  return form ? new Opinions(form, viewer) : null;
+  return form || viewer ? new Opinions(form, viewer) : null;
 }
 
 class Opinions {
   constructor(form, viewer) {
-    Object.assign(this, { form, viewer, said: document.getElementById("opinion-said"), waits: document.getElementById("mark-waits") });
-    this.study = form.dataset.study;
+    Object.assign(this, { form, viewer, study: form?.dataset.study ?? viewer.data.study });
+    document.addEventListener("click", (event) => {
+      const button = event.target.closest("button[data-jump]");
+      if (button) this.jump(button.dataset.jump);
+    });
+    // A withdrawn study takes no opinions.
+    if (form) this.followForm();
+  }
+
+  followForm() {
+    const { form, viewer } = this;
+    this.said = document.getElementById("opinion-said");
+    this.waits = document.getElementById("mark-waits");
     this.number = Number(form.elements.scan.value);
     this.name = document.getElementById("about-series").textContent;
     this.draft = new Draft(this.study, this.number, form);
@@ -21,17 +32,14 @@ class Opinions {
       event.preventDefault();
       this.store(event.submitter.value);
     });
-    document.addEventListener("click", (event) => {
-      const button = event.target.closest("button[data-jump]");
-      if (button) this.jump(button.dataset.jump);
-    });
     if (!viewer) return;
     viewer.marks.onHold = (held) => this.showBox(held);
-    const { mark } = this.draft;
-    if (mark) this.restore(mark);
   }
 
-  restore(mark) {
+  // The draft's box, once all series are there.
+  restoreBox() {
+    const mark = this.draft?.mark;
+    if (!mark || this.viewer.marks.pending) return;
     const pane = this.paneOf(mark.scan);
     if (pane) this.viewer.marks.hold({ kind: "box", from: mark.from, to: mark.to }, pane);
     else this.say("The box that you marked lies in a series that is not shown: set that series beside to store it.");

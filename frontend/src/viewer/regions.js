@@ -10,7 +10,7 @@ export function followRegions(viewer, opinions) {
     for (const button of item.querySelectorAll("button[data-verdict]")) {
       button.addEventListener("click", () => judge(opinions, place, button.dataset.verdict));
     }
-    item.querySelector("[data-correct]").addEventListener("click", () => correct(viewer, opinions, place));
+    item.querySelector("[data-correct]")?.addEventListener("click", () => correct(viewer, opinions, place));
   }
 }
 

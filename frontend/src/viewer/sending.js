@@ -23,6 +23,7 @@ class Sending {
   }
 
   async ask(address, body) {
+    this.status.textContent = "Asking the server";
     const headers = { "X-CSRF-Token": csrf(), "Content-Type": "application/json" };
     const response = await fetch(address, { method: "POST", headers, body }).catch(() => null);
     const refused = response && !response.ok ? (await response.json().catch(() => ({}))).detail : "";

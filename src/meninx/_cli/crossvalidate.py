@@ -19,11 +19,11 @@ from meninx._cli.options import (
     LabelOption,
     RecipeOption,
     SplitOption,
-    find_recipe,
 )
 from meninx._cli.progress import progress_of
 from meninx._cli.writable import check_folder
 from meninx._errors import OptionError
+from meninx._learn.recipe_files import find_recipe
 from meninx._processes import usable_cores
 
 if TYPE_CHECKING:

@@ -16,11 +16,11 @@ from meninx._cli.options import (
     LabelOption,
     RecipeOption,
     SplitOption,
-    find_recipe,
     parse_split,
 )
 from meninx._cli.writable import check_file, check_folder
 from meninx._errors import OptionError
+from meninx._learn.recipe_files import find_recipe
 from meninx._processes import is_first_process, is_one_of_several
 
 if TYPE_CHECKING:
@@ -64,6 +64,14 @@ def train(
     sha256: Annotated[
         str | None,
         typer.Option(help="SHA-256 that the file of --weights must have.", show_default=False),
+    ] = None,
+    freeze: Annotated[
+        str | None,
+        typer.Option(
+            help="Keep the first weights of the backbone, or of all features: then only the last "
+            "layer is fitted, at once (a linear probe).",
+            show_default=False,
+        ),
     ] = None,
     heads: HeadsOption = None,
     precision: Annotated[
@@ -114,7 +122,7 @@ def train(
         raise OptionError(
             "DATA is missing: name class folders, volumes beside their masks, or a manifest"
         )
-    chosen = changed_recipe(chosen, initialization, precision, epochs)
+    chosen = changed_recipe(chosen, initialization, precision, epochs, freeze)
     folder = _run_folder(output, path.stem, resume=resume)
     log_to(folder / "training.log", first=is_first_process())
     manifest = load_manifest(data, folder, label, split, allow_leaks=allow_leaks)

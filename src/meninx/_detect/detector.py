@@ -1,10 +1,10 @@
 """Score scans and studies: the only way to a score for all commands, evaluations and pages."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +40,7 @@ from meninx._detect.recognition import (
     turn_to_try,
 )
 from meninx._detect.study_grouping import evidence_of
-from meninx._errors import InputError, OptionError, UnsupportedScan
+from meninx._errors import InputError, ModelError, OptionError, UnsupportedScan
 from meninx._scan.completeness import Incomplete
 from meninx._scan.scan import Scan, Slice
 from meninx._scan.scan import Sequence as MrSequence
@@ -49,6 +49,8 @@ from meninx._scan.scan import Sequence as MrSequence
 # evaluated but not shown.
 _TYPED_SEQUENCES = (TYPED_SEQUENCE, "unknown")
 Answered = TypeVar("Answered", Findings, StudyFindings)
+# Attributes that may have been changed since it was loaded.
+_PICKLED = ("operating_point", "coverage", "prevalence", "card")
 
 
 class Detector:
@@ -84,11 +86,17 @@ class Detector:
                 "as 0.01"
             )
         self._engine = Engine(path, threads)
+        self._loaded_with = (path, threads, operating_point, coverage, prevalence)
         self.operating_point = operating_point
         self.coverage = coverage
         self.prevalence = prevalence
         self.card = self._engine.card
         self.model = {"name": self.card.name, "sha256": self._engine.sha256}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle and copy a detector as its file and options: a network can't be pickled."""
+        changed = {name: getattr(self, name) for name in _PICKLED}
+        return _loaded_again, (type(self), self._loaded_with, self.model["sha256"], changed)
 
     @property
     def threads(self) -> int:
@@ -340,6 +348,20 @@ class Detector:
         shares = shares / shares.sum(axis=1, keepdims=True)
         mean = weights @ shares / weights.sum()
         return dict(zip(self.card.types, map(float, mean), strict=True))
+
+
+def _loaded_again(
+    kind: type[Detector], loaded_with: tuple[Any, ...], sha256: str, changed: Mapping[str, Any]
+) -> Detector:
+    """Return a detector that was pickled, from the same file."""
+    detector = kind(*loaded_with)
+    if detector.model["sha256"] != sha256:
+        raise ModelError(
+            f"{loaded_with[0]}: another file than when the detector was pickled; load it again"
+        )
+    for name, value in changed.items():
+        setattr(detector, name, value)
+    return detector
 
 
 def _missing_of_study(findings: Sequence[Findings]) -> tuple[Incomplete, ...]:

@@ -136,3 +136,20 @@ class Result:
         """Return the findings of the hottest slice only, because a table may have thousands."""
         hottest = self.findings.hottest
         return replace(self.findings, slices=(hottest,) if hottest else ())
+
+
+def explain(scan: Scan, detector: Detector) -> Image.Image:
+    """Draw why a scan has its answer: the hottest slice with its heat map, and all scores.
+
+    Args:
+        scan: A volume or a picture.
+        detector: Detector to score it with.
+
+    Returns:
+        The explanation sheet, as `meninx explain` writes it. Without a heat map if that fails its
+        check; the sheet says why.
+
+    Raises:
+        ValueError: If the scan is refused.
+    """
+    return Result.of(scan, detector).sheet()

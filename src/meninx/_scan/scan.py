@@ -1,12 +1,13 @@
 """The Scan, a series in memory, and its slices."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Sequence as Listed
 from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import Any, Literal
+from functools import cached_property, partial
+from typing import Any, Literal, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from meninx._errors import UnreadableFile, UnsupportedScan
 from meninx._scan.completeness import Incomplete
@@ -21,13 +22,46 @@ Voxels = NDArray[np.float32]
 _LARGEST_VALUE = 1e30
 
 
-class Headers(tuple[Any, ...]):
-    """Datasets of DICOM files whose values are hidden from logs and tracebacks."""
+def as_is(dataset: Any) -> Any:
+    """Return a dataset that was parsed before."""
+    return dataset
 
-    __slots__ = ()
+
+class Headers(Listed[Any]):
+    """Datasets of DICOM files, each parsed on first access; their values are hidden from logs.
+
+    Args:
+        readers: A function for each file, by the file's name, that returns its dataset.
+    """
+
+    def __init__(self, readers: Mapping[str, Callable[[], Any]] | None = None) -> None:
+        self._names = tuple(readers or ())
+        self._readers = tuple((readers or {}).values())
+        self._parsed: dict[int, Any] = {}
+
+    @classmethod
+    def of(cls, datasets: Iterable[Any]) -> Self:
+        """Return headers of datasets that were parsed before."""
+        return cls({str(dataset.filename): partial(as_is, dataset) for dataset in datasets})
 
     def __repr__(self) -> str:
         return f"<{len(self)} headers>"
+
+    def __len__(self) -> int:
+        return len(self._readers)
+
+    @property
+    def first_by_name(self) -> Any:
+        """Dataset of the file whose name sorts first, the same for any order of slices."""
+        return self[min(range(len(self)), key=self._names.__getitem__)]
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        number = range(len(self))[index]
+        if number not in self._parsed:
+            self._parsed[number] = self._readers[number]()
+        return self._parsed[number]
 
 
 @dataclass(frozen=True)
@@ -108,6 +142,41 @@ class Scan:
     incomplete: tuple[Incomplete, ...] = ()
     exclusion: UnsupportedScan | None = None
     headers: Headers = field(default_factory=Headers)
+
+    @classmethod
+    def of(
+        cls,
+        image: Any,
+        *,
+        affine: ArrayLike | None = None,
+        spacing_mm: tuple[float, float, float] | None = None,
+        sequence: Sequence | None = None,
+        name: str = "array",
+    ) -> "Scan":
+        """Return an image in memory as a scan, as if it had been read from a file.
+
+        Args:
+            image: A picture, shape (h, w), or a volume, axes [i, j, k], maybe with one channel in
+                front: an array, a tensor, or an image of nibabel, SimpleITK or MONAI, which
+                brings its geometry.
+            affine: Voxel index to RAS mm, shape (4, 4), as nibabel and MONAI have it; None for
+                that of the image.
+            spacing_mm: Voxel size along the axes, mm, of a volume without an affine, or instead
+                of that of the affine.
+            sequence: MR sequence; None to find it in the name.
+            name: Name of the scan, for findings and messages.
+
+        Returns:
+            The scan.
+
+        Raises:
+            OptionError: If a volume comes without geometry, or the shape is that of no scan.
+            InputError: If the values can't be used: blank, not finite, no plain numbers, or an
+                affine that is none.
+        """
+        from meninx._scan.arrays import scan_of
+
+        return scan_of(image, affine=affine, spacing_mm=spacing_mm, sequence=sequence, name=name)
 
     def __post_init__(self) -> None:
         if self.voxels.ndim != 3 or not self.voxels.size:

@@ -50,6 +50,9 @@ class DetectorTraining(lightning.LightningModule):
         self.first_epoch = first_epoch
         self.network = build_network(recipe.network.architecture, recipe.network.dropout)
         self.network.to(memory_format=torch.channels_last)
+        self._frozen = [self.network.stem, self.network.stages]
+        if recipe.network.frozen == "nothing":
+            self._frozen = []
         self.validation = Validation()
         self.type_weights: Tensor | None
         self.register_buffer("type_weights", type_weights, persistent=False)
@@ -90,6 +93,9 @@ class DetectorTraining(lightning.LightningModule):
         """Seed each epoch separately, so that a resumed run draws the same as an unbroken one."""
         seed = self.recipe.training.seed * 100_003 + self.recipe_epoch + 1
         torch.manual_seed(seed + 7_919 * self.global_rank)
+        # Frozen parts keep the statistics of their first weights, too.
+        for part in self._frozen:
+            part.eval()
 
     def on_after_batch_transfer(self, batch: SliceBatch, dataloader_idx: int) -> SliceBatch:  # noqa: ARG002
         """Return a batch, augmented in training, on its device."""
@@ -150,8 +156,12 @@ class DetectorTraining(lightning.LightningModule):
     def configure_optimizers(self) -> Any:
         """Return AdamW with a linear warm-up and a cosine that ends at the last step."""
         training = self.recipe.training
-        decayed = [p for p in self.network.parameters() if p.ndim > 1]
-        plain = [p for p in self.network.parameters() if p.ndim <= 1]
+        # Not before: the first weights may have replaced convolutions.
+        for part in self._frozen:
+            part.requires_grad_(requires_grad=False)
+        learned = [p for p in self.network.parameters() if p.requires_grad]
+        decayed = [p for p in learned if p.ndim > 1]
+        plain = [p for p in learned if p.ndim <= 1]
         groups: list[dict[str, Any]] = [
             {"params": decayed},
             {"params": plain, "weight_decay": 0.0},

@@ -36,7 +36,7 @@ from meninx._web.studies.arrival import (
     merged_series,
     sorted_into_studies,
 )
-from meninx._web.studies.arrived_files import arrived_files, unpack
+from meninx._web.studies.arrived_files import arrived_files, content_in_name, unpack
 from meninx._web.studies.file_names import base_name
 from meninx._web.studies.results import WAITING, priority_of
 from meninx._web.studies.study_files import FILES
@@ -258,9 +258,19 @@ def _study_with_all(
     """
     query, names = _same_exam(study), arrival.stored_names().values()
     for stored in session.scalars(query) if query is not None else ():
-        if all((settings.studies / stored.id / FILES / name).exists() for name in names):
+        folder = settings.studies / stored.id / FILES
+        if all(_is_stored(folder, name) for name in names):
             return stored
     return None
+
+
+def _is_stored(folder: Path, name: str) -> bool:
+    """Return whether a study has a file, or one of the same content that is compressed or not."""
+    content = content_in_name(name)
+    if (folder / name).exists() or content is None:
+        return (folder / name).exists()
+    held = (content_in_name(path.name) for path in folder.glob(f"{content.elements}-*"))
+    return any(content.same(other) for other in held if other is not None)
 
 
 def _study_to_extend(session: Session, study: Study) -> Study | None:
@@ -281,7 +291,7 @@ def _extend(
     """Add files to a study, of which at least one is new; it is then scored again."""
     folder = settings.studies / study.id / FILES
     names = {
-        path: name for path, name in arrival.stored_names().items() if not (folder / name).exists()
+        path: name for path, name in arrival.stored_names().items() if not _is_stored(folder, name)
     }
     # Written first, to lock the row: another upload that adds to the study waits here.
     session.execute(
