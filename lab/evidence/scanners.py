@@ -1,7 +1,7 @@
-"""Try every scan of MENINX_DATA, and count results by scanner, field strength, sequence and plane.
+"""Try every DICOM series of MENINX_DATA; count results by scanner, field strength, sequence, plane.
 
-Only vendors and numbers are kept. Pictures and the slices of `lgg/` have no header that names a
-scanner: they are measured by curated.py and volumes.py.
+Only vendors and numbers are kept. Pictures, NIfTI volumes and the slices of `lgg/` have no header
+that names a scanner: they are measured by curated.py and volumes.py.
 Run: python -m lab.evidence.scanners --json docs/evidence/scanners.json
 """
 
@@ -9,16 +9,13 @@ import argparse
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
-from meninx._detect.detector import Detector
 from meninx._detect.loading import load_detector
 from meninx._render.result import Result
 from meninx._scan.dicom.values import text
 from meninx._scoring.loop import score_path
 
-FOLDERS = ("dicom", "tumor-free", "templates", "volumes")
 UNSTATED = "not stated"
 # First word of a manufacturer's name as headers have it, and the vendor.
 VENDORS = {"siemens": "Siemens", "philips": "Philips", "ge": "GE", "toshiba": "Canon"}
@@ -42,25 +39,12 @@ def _field_of(result: Result) -> str:
     return UNSTATED
 
 
-def _is_mask(path: Path) -> bool:
-    return "mask" in path.name or "label" in path.name
-
-
-def results_in(folder: Path, detector: Detector) -> Iterator[Result]:
-    """Yield the result of each scan in a folder, masks left out."""
-    for path in sorted(folder.rglob("*.nii.gz")):
-        if not _is_mask(path):
-            yield from score_path(detector, path)
-    for series in sorted({path.parent for path in folder.rglob("*.dcm")}):
-        yield from score_path(detector, series)
-
-
 def counts_of(data: Path) -> list[dict[str, str | int]]:
     """Return the number of scans of each kind."""
     detector = load_detector(threads=1)
     found: Counter[tuple[str, ...]] = Counter()
-    for name in FOLDERS:
-        for result in results_in(data / name, detector):
+    for series in sorted({path.parent for path in (data / "dicom").rglob("*.dcm")}):
+        for result in score_path(detector, series):
             findings, scan = result.findings, result.scan
             plane = scan.view.plane if scan is not None and scan.affine is not None else None
             outcome = findings.status if findings.status == "scored" else findings.reason or ""
