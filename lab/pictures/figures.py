@@ -545,6 +545,19 @@ def targets_table() -> str:
     return as_table(heading, rows)
 
 
+def scanners_table() -> str:
+    """Return the table of scans that were tried, by scanner, field strength, sequence and plane."""
+    rows = _read("scanners")
+    keys = ("vendor", "field", "sequence", "plane")
+    outcomes = sorted({row["result"] for row in rows}, key=lambda name: (name != "scored", name))
+    kinds = sorted({tuple(row[key] for key in keys) for row in rows})
+    counts = {(*(row[key] for key in keys), row["result"]): row["scans"] for row in rows}
+    return as_table(
+        ("scanner", "field strength", "sequence", "plane", *outcomes),
+        ((*kind, *(str(counts.get((*kind, name), "")) for name in outcomes)) for kind in kinds),
+    )
+
+
 TABLES: Mapping[str, Callable[[], str]] = {
     "summary": summary_table,
     "people": people_table,
@@ -553,6 +566,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "volumes": volumes_table,
     "called": called_table,
     "planes": planes_table,
+    "scanners": scanners_table,
     "referral": referral_table,
     "pictures": pictures_table,
     "splits": splits_table,

@@ -14,8 +14,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from pynetdicom import AE
 
-from meninx._cli import Verbs
-from meninx._cli.config_file import VERB_OF_SECTION, Section, configured_options, variable_of
+from meninx._cli import VERBS, Verbs
+from meninx._cli.config_file import (
+    SECTION_OF_VERB,
+    VERB_OF_SECTION,
+    Section,
+    configured_options,
+    variable_of,
+)
 from meninx._cli.web_options import web_settings
 from meninx._web.store.database import migrate
 from tests.clinic.conftest import free_port
@@ -77,6 +83,16 @@ def test_verbs_of_one_section_share_it_and_settings_without_an_option_count(writ
     monkeypatch.setenv("MENINX_WEB_SESSION_HOURS", "7")
     options_of("worker", "--config", path)
     assert web_settings(Path("here"), "", None).session_hours == 7
+
+
+def test_every_verb_of_the_web_application_reads_its_section():
+    own = {
+        verb
+        for verb in VERBS
+        if {"data", "database"}
+        <= {option.name for option in Verbs().get_command(None, verb).params}
+    }
+    assert own == {verb for verb, section in SECTION_OF_VERB.items() if section == "web"}
 
 
 def test_only_keys_have_variables():

@@ -32,7 +32,7 @@ VERB_OF_SECTION: Mapping[str, str] = MappingProxyType(
 SECTION_OF_VERB: Mapping[str, str] = MappingProxyType(
     {
         **{verb: section for section, verb in VERB_OF_SECTION.items()},
-        **dict.fromkeys(("worker", "reset-password", "verify-opinions"), "web"),
+        **dict.fromkeys(("worker", "reset-password", "verify-opinions", "export-opinions"), "web"),
     }
 )
 _FILE_OPTION, _HELP_OPTION = "config", "help"

@@ -1,7 +1,8 @@
 """What `meninx config check` tries of each section: folders, database, certificates, peers."""
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+import ssl
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -93,6 +94,23 @@ def _try_model(trials: Trials, model: Path | None) -> None:
         say(f"{detector.model['name']}, SHA-256 {detector.model['sha256'][:16]}")
 
 
+def _try_peers(
+    trials: Trials,
+    key: str,
+    addresses: Iterable[str],
+    title: str,
+    tls: ssl.SSLContext | None = None,
+) -> None:
+    """Ask each peer whether it is there and accepts us."""
+    for address in addresses:
+        with trials.of(key) as say:
+            with needs_extra("hospital"):
+                from meninx._clinic.peers import peer_of
+            peer = peer_of(address, title, tls)
+            peer.echo()
+            say(f"{peer.address} answers")
+
+
 def _try_certificates(trials: Trials, options: Mapping[str, Any]) -> None:
     from meninx._cli.options import tls_context
 
@@ -136,6 +154,7 @@ def _probe_web(options: Mapping[str, Any]) -> list[Probe]:
         _try_model(trials, settings.model)
         with trials.of("database") as say_of_database:
             say_of_database(_database_state(settings.address))
+        _try_peers(trials, "peers", settings.peer_addresses, settings.title)
         if settings.oidc_issuer:
             with trials.of("oidc_issuer") as say_of_issuer:
                 say_of_issuer(_issuer_state(settings.oidc_issuer))
@@ -176,8 +195,6 @@ def _probe_receive(options: Mapping[str, Any]) -> list[Probe]:
     """Try what `meninx receive` needs."""
     from meninx._cli.receive_settings import ReceiveSettings, worklist_of
 
-    with needs_extra("hospital"):
-        from meninx._clinic.peers import peer_of
     settings = ReceiveSettings(**options)
     trials = Trials()
     _try_folder(trials, "data", settings.data)
@@ -187,11 +204,8 @@ def _probe_receive(options: Mapping[str, Any]) -> list[Probe]:
     if settings.open_to_all:
         with trials.of("caller") as say:
             say("any machine that reaches the port may send", "NOTE")
-    for address in settings.to or ():
-        with trials.of("to") as say:
-            peer = peer_of(address, settings.title, settings.tls(server=False))
-            peer.echo()
-            say(f"{peer.address} answers")
+    with trials.of("tls_certificate"):
+        _try_peers(trials, "to", settings.to or (), settings.title, settings.tls(server=False))
     if not settings.to and not settings.worklist:
         with trials.of("to") as say:
             say("no peer: results stay in the data folder until they are deleted", "NOTE")
