@@ -117,7 +117,7 @@ picture: .venv/base.stamp  ## Make the README's picture, docs/heatmap.png.
 	cp demo/scans_dicom-with-tumor-*.png docs/heatmap.png
 
 lock: .venv/test.stamp  ## Write the versions now in .venv to requirements.lock.
-	$(BIN)/python -m pip freeze --exclude-editable | LC_ALL=C sort --ignore-case > $(LOCK)
+	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' | LC_ALL=C sort --ignore-case > $(LOCK)
 
 clean:  ## Remove what the targets made.
 	rm -rf site dist table .venv demo demo-web evidence explanations fuzz runs scans findings mydata meninx-node released results secret.key .mypy_cache .pytest_cache .ruff_cache .hypothesis

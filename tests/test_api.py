@@ -14,6 +14,7 @@ API_PAGE = ROOT / "docs" / "api.md"
 def test_the_examples_of_the_api_page_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run("demo", "--output", "demo")
+    run("phantom", "mydata", "--count", 12, "--format", "png")
     # The end of a code block is no output.
     text = API_PAGE.read_text(encoding="utf-8").replace("\n\n```\n", "\n\n")
     examples = doctest.DocTestParser().get_doctest(text, {}, "api.md", str(API_PAGE), 0)
@@ -34,9 +35,9 @@ def test_every_public_name_has_an_example_and_a_reference():
     assert "::: meninx._errors" in text
 
 
-def test_every_module_is_private():
+def test_every_module_but_the_one_for_torch_is_private():
     package = Path(meninx.__file__).parent
     public = [path.name for path in package.glob("*.py") if not path.name.startswith("_")]
     rooms = {path.parent.relative_to(package).parts[0] for path in package.glob("*/**/*.py")}
-    assert public == []
+    assert public == ["torch.py"]
     assert all(room.startswith("_") for room in rooms)

@@ -17,21 +17,22 @@ from typing import Any
 import numpy as np
 
 from lab.evidence.foreign import all_kinds
-from lab.evidence.refusals import BRAIN, slices_of
+from lab.evidence.refusals import BRAIN
 from meninx._assess.cases import units_of
 from meninx._assess.metrics import auroc
 from meninx._data.manifest import Picture, read_manifest
 from meninx._data.stacks import read_stack
 from meninx._detect.detector import Detector
 from meninx._detect.findings import Findings
+from meninx._detect.head_slices import brain_areas
 from meninx._detect.loading import load_detector
 from meninx._scan.reading import read_one
 from meninx._scan.scan import Scan
 
 FOLD = 1
 PEOPLE = ("lgg", "tumor-free")
-# Every so many slices of a person stand alone, and so many of a volume.
-SLICE_STEP, SLICES = 6, 8
+# Number of slices of each scan that stand alone.
+SLICES = 6
 FOREIGN, CURATED = "foreign pictures", "curated, fold 1"
 
 
@@ -55,25 +56,37 @@ class Pair:
 def inputs(people: Path) -> Iterator[tuple[str, bool | None, Scan]]:
     """Yield all inputs with their kind and label."""
     rows = read_manifest(people).pictures
+    for kind, images in all_kinds().items():
+        yield from ((f"{FOREIGN}: {kind}", None, picture_of(image)) for image in images)
     for row in rows:
         if row.fold == FOLD and row.source not in PEOPLE:
             yield CURATED, row.tumor, read_one(row.picture)
     yield from inputs_of_people([row for row in rows if row.source in PEOPLE])
-    for kind, images in all_kinds().items():
-        yield from ((f"{FOREIGN}: {kind}", None, picture_of(image)) for image in images)
 
 
 def inputs_of_people(own: Sequence[Picture]) -> Iterator[tuple[str, bool | None, Scan]]:
-    """Yield the scans of people, and single slices of them."""
+    """Yield the scans of people, and single slices of them, with and without tumor."""
     for row, members in units_of(own):
-        scan = read_stack(members)[0] if members else read_one(row.picture)
+        scan, mask = read_stack(members) if members else (read_one(row.picture), None)
         yield f"scans, {row.sequence}", row.tumor, scan
-    for row in [row for row in own if row.stack][::SLICE_STEP]:
-        yield f"single slices, {row.sequence}", row.tumor, read_one(row.picture)
-    for row in own:
-        if not row.stack and not row.tumor:
-            for image in slices_of(read_one(row.picture), BRAIN, 1.0, SLICES):
-                yield f"single slices, {row.sequence}", False, picture_of(image)
+        if members and mask is not None:
+            shown = np.asarray(mask.any(axis=(0, 1)))
+            for index in chosen_slices(scan):
+                image = scan.slice(index)
+                yield f"single slices, {row.sequence}", bool(shown[index]), picture_of(image.image)
+        elif not row.tumor:
+            for index in chosen_slices(scan):
+                image = scan.slice(index)
+                yield f"single slices, {row.sequence}", False, picture_of(image.image)
+
+
+def chosen_slices(scan: Scan) -> list[int]:
+    """Return the indices of some slices that show much of the head, evenly spread."""
+    areas = brain_areas(scan)
+    found = np.flatnonzero(areas >= BRAIN * areas.max())
+    return [
+        int(index) for index in np.unique(found[np.linspace(0, len(found) - 1, SLICES).astype(int)])
+    ]
 
 
 def picture_of(image: np.ndarray) -> Scan:

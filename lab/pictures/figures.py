@@ -377,6 +377,28 @@ def stages_answers_table() -> str:
     return as_table(["answers before and now", "found"], rows)
 
 
+def judged_table() -> str:
+    """Return what `evaluate` says of models of others, beside the shipped detector."""
+    rows = []
+    for name, found in _read("judged").items():
+        best = max(found["shortcuts"].values(), key=lambda figure: figure["value"] or 0)
+        copies = found["copies"]
+        left_out = f"{found['left_out']}" if copies["known"] else "not known"
+        rows.append(
+            [
+                name,
+                str(found["cases"]),
+                left_out,
+                _interval(found["auroc"]),
+                _interval(best),
+                _interval(found["sensitivity"]),
+                _interval(found["specificity"]),
+            ]
+        )
+    heading = ["model, pictures", "cases", "learned from, left out", "AUROC"]
+    return as_table([*heading, "best shortcut probe", "sensitivity", "specificity"], rows)
+
+
 def start_table() -> str:
     """Return the times of new processes."""
     figures = _read("speed")["figures"]
@@ -487,6 +509,20 @@ def rivals_table() -> str:
     return as_table(["one picture of 512 px, ms", "median", "95th percentile"], rows)
 
 
+def eight_bits_table() -> str:
+    """Return what 8-bit integers change, by kind of input."""
+    rows = []
+    for kind, own in _read("eight_bits").items():
+        refused = " -> ".join(str(count) for count in own["refused"])
+        ranks = " -> ".join(f"{value:.4f}" for value in own.get("AUROC", []))
+        changed = f"{own['answers changed']} ({own['tumor to no tumor or back']})"
+        moved = own.get("logit, median change")
+        shift = "" if moved is None else f"{moved:+.3f}"
+        rows.append([kind, str(own["inputs"]), refused, changed, shift, ranks])
+    changes = ["answers changed (tumor to no tumor or back)", "logit, median change", "AUROC"]
+    return as_table(["fp32 -> int8", "inputs", "refused", *changes], rows)
+
+
 def network_table() -> str:
     """Return the network alone in each precision, on one core."""
     rows = (
@@ -524,6 +560,19 @@ def targets_table() -> str:
     return as_table(heading, rows)
 
 
+def scanners_table() -> str:
+    """Return the table of scans that were tried, by scanner, field strength, sequence and plane."""
+    rows = _read("scanners")
+    keys = ("vendor", "field", "sequence", "plane")
+    outcomes = sorted({row["result"] for row in rows}, key=lambda name: (name != "scored", name))
+    kinds = sorted({tuple(row[key] for key in keys) for row in rows})
+    counts = {(*(row[key] for key in keys), row["result"]): row["scans"] for row in rows}
+    return as_table(
+        ("scanner", "field strength", "sequence", "plane", *outcomes),
+        ((*kind, *(str(counts.get((*kind, name), "")) for name in outcomes)) for kind in kinds),
+    )
+
+
 TABLES: Mapping[str, Callable[[], str]] = {
     "summary": summary_table,
     "people": people_table,
@@ -532,6 +581,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "volumes": volumes_table,
     "called": called_table,
     "planes": planes_table,
+    "scanners": scanners_table,
     "referral": referral_table,
     "pictures": pictures_table,
     "splits": splits_table,
@@ -546,7 +596,9 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "start": start_table,
     "growth": growth_table,
     "rivals": rivals_table,
+    "judged": judged_table,
     "network": network_table,
+    "eight-bits": eight_bits_table,
     "training": partial(flat_table, "training", "training"),
     "web": partial(flat_table, "web application", "web"),
     "large-study": partial(flat_table, "1,400 DICOM files of one study", "large_study"),

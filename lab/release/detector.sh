@@ -30,4 +30,6 @@ finish all-0 "1" "$@"
 $python -m lab.release.held_out_people "$data/people.csv" "$detectors/half-a.onnx" \
     "$detectors/half-b.onnx" --heads "$data/heads" --json "$runs/people.json" \
     --calibration "$runs/calibration.json"
-echo "lab/release/ship.py puts the detector of all people, all-0, into the package"
+echo "lab/release/ship.py puts the detector of all people, all-0, into the package; then recognize.py"
+echo "adds what recognizes sequence, plane, skull and turn:"
+echo "$python -m lab.release.recognize $data/people.csv --heads $data/heads --json docs/evidence/recognition.json"

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from meninx._detect.preprocessing import Preprocessing
-from meninx._detect.runtimes import import_onnxruntime
+from meninx._detect.runtimes import import_onnxruntime, thread_count
 from meninx._learn.file.ood_model import Features, OodModel, fit_ood_model
 from meninx._learn.input.dataset import SliceDataset
 
@@ -33,7 +33,10 @@ def graph_features(path: Path) -> Features:
     (name,) = [node.input[0] for node in model.graph.node if list(node.input[1:]) == ["center"]]
     del model.graph.output[:]
     model.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
-    session = import_onnxruntime().InferenceSession(model.SerializeToString())
+    onnxruntime = import_onnxruntime()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = thread_count(0)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options)
 
     def features(x: Tensor) -> NDArray[np.float64]:
         (found,) = session.run([name], {"x": x.numpy()})

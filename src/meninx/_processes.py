@@ -1,4 +1,4 @@
-"""Cores of this machine, and rank and world size of training, from the variables of torchrun."""
+"""Cores of this process; rank and world size of distributed training, by torchrun's variables."""
 
 import os
 

@@ -9,10 +9,10 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from meninx._assess.cases import Case, Copies, score_cases, unseen
-from meninx._assess.claim import checklist
+from meninx._assess.claim import checklist, claim_answers
 from meninx._assess.data_audit import audit, write_audit
 from meninx._assess.evaluation import evaluate, evaluate_cases
-from meninx._assess.evaluation_report import Setting, claim_answers, verdict, write_evaluation
+from meninx._assess.evaluation_report import Setting, verdict, write_evaluation
 from meninx._assess.shortcuts import probe_shortcuts
 from meninx._data.descriptors import descriptors_of, seen_slices
 from meninx._data.facts import sha256_of
@@ -137,7 +137,7 @@ def test_figures_of_the_answers_come_first_and_those_of_the_operating_point_besi
 
 
 def test_the_report_is_one_offline_page(result, detector, tmp_path):
-    setting = Setting("here", "By hand.", claim_answers(result, [detector.card], "here", None))
+    setting = Setting("here", "By hand.", claim_answers(result, [detector], "here", None))
     write_evaluation(result, {detector.model["sha256"]: detector}, setting, tmp_path, pdf=True)
     page = (tmp_path / "report.html").read_text()
     assert "For research, not for diagnosis" in page
@@ -168,13 +168,13 @@ def test_what_was_seen_is_left_out_with_its_group(detector, pictures):
     chosen[1] = replace(chosen[1], person="P1")
     detector = load_detector()
     detector.card = replace(detector.card, seen=(chosen[0].sha256[:SEEN_DIGITS],))
-    selected = unseen(detector, Manifest(tuple(chosen), ""))
+    selected = unseen(detector.card, Manifest(tuple(chosen), ""))
     assert [picture.id for picture in selected.pictures] == [picture.id for picture in chosen[3:]]
     assert (selected.left_out, selected.copies) == (3, Copies(3, 0, known=True))
-    everything = unseen(detector, Manifest(tuple(chosen), ""), allow_leaks=True)
+    everything = unseen(detector.card, Manifest(tuple(chosen), ""), allow_leaks=True)
     assert (len(everything.pictures), everything.left_out) == (6, 3)
     with pytest.raises(DataError, match="fitted on all 3 pictures"):
-        unseen(detector, Manifest(tuple(chosen[:3]), ""))
+        unseen(detector.card, Manifest(tuple(chosen[:3]), ""))
 
 
 def test_a_class_whose_files_cannot_be_read_is_an_error(detector):
@@ -198,12 +198,12 @@ def test_copies_of_what_was_seen_are_left_out_and_counted(pictures, tmp_path):
     manifest = Manifest(tuple(chosen), "")
     detector = load_detector()
     detector.card = replace(detector.card, seen=(), seen_slices=record)
-    selected = unseen(detector, manifest)
+    selected = unseen(detector.card, manifest)
     assert [picture.id for picture in selected.pictures] == [picture.id for picture in chosen[4:]]
     assert (selected.left_out, selected.copies) == (4, Copies(6, 4, known=True))
     assert "4 of 6 held-out pictures are copies" in selected.copies.text
     first = [picture for picture in chosen if picture.fold == 1]
-    assert unseen(detector, manifest, fold=1, allow_leaks=True).pictures == first
+    assert unseen(detector.card, manifest, fold=1, allow_leaks=True).pictures == first
     result = evaluate(detector, manifest)
     assert len(result.cases) == 2
     assert result.as_json()["copies"] == {"held_out": 6, "found": 4, "known": True}
@@ -214,7 +214,7 @@ def test_without_a_record_of_slices_there_is_no_verdict(pictures):
     detector.card = replace(detector.card, seen_slices=NOT_RECORDED)
     result = evaluate(detector, Manifest(tuple(pictures[:6]), ""))
     assert result.copies == Copies(6, 0, known=False)
-    assert verdict(result).startswith("No verdict. The detector's file does not describe all")
+    assert verdict(result).startswith("No verdict. It is not recorded which slices")
     # The same answers with a record: whatever the verdict is, there is one.
     known = replace(result, copies=Copies(6, 0, known=True))
     assert not verdict(known).startswith("No verdict")

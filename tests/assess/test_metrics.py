@@ -208,6 +208,9 @@ def test_perfect_answers_have_an_interval():
     answered = Answers(tumor, np.where(tumor, 0.9, 0.1), tumor, np.arange(40))
     figure = bootstrap_figure(answered, metrics.auroc_of, bootstrap_weights(answered.cluster, 100))
     assert figure == Figure(1.0, wilson(1, 20)[0], 1.0)
+    wrong = replace(answered, probability=1 - answered.probability)
+    figure = bootstrap_figure(wrong, metrics.auroc_of, bootstrap_weights(wrong.cluster, 100))
+    assert figure == Figure(0.0, 0.0, wilson(0, 20)[1])
 
 
 def test_the_difference_of_equals_is_nothing():

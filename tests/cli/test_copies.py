@@ -41,14 +41,14 @@ def result():
 def test_evaluate_says_how_many_were_copies(result, capsys):
     print_evaluation(result, Path("there"))
     said = " ".join(capsys.readouterr().out.split())
-    assert "29 of 41 held-out pictures are copies of what this detector" in said
+    assert "29 of 41 held-out pictures are copies of what this model" in said
     assert "copies: left out." in said
 
 
 def test_evaluate_gives_no_verdict_where_copies_are_not_known(result, capsys):
     print_evaluation(replace(result, copies=Copies(12, 0, known=False)), Path("there"))
     said = " ".join(capsys.readouterr().out.split())
-    assert "No verdict. The detector's file does not describe all slices" in said
+    assert "No verdict. It is not recorded which slices" in said
     assert "better than the shortcuts" not in said
 
 

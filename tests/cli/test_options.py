@@ -1,5 +1,6 @@
 """Options that several verbs share."""
 
+import shlex
 import sys
 
 import pytest
@@ -8,6 +9,7 @@ from meninx._cli import extras
 from meninx._cli.labeled_data import is_dialog
 from meninx._cli.options import parse_split
 from meninx._errors import OptionError
+from meninx._extras import install_command
 from tests.commands import meninx
 
 
@@ -37,5 +39,17 @@ def test_a_cluster_names_the_extra_that_it_needs(monkeypatch, tmp_path):
     monkeypatch.setattr(extras, "find_spec", lambda _: None)
     result = meninx("score-archive", tmp_path, "--out", tmp_path / "out", "--address", "auto")
     assert result.returncode == 2
-    assert "meninx[ray]" in result.stderr
+    assert "[ray]" in result.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_a_checkout_says_how_to_install_an_extra_into_its_own_python(tmp_path):
+    assert install_command("evidence", tmp_path) == "pip install 'meninx[evidence]'"
+    checkout = tmp_path / "my checkout"
+    checkout.mkdir()
+    for name in ("pyproject.toml", "requirements.lock"):
+        (checkout / name).touch()
+    words = shlex.split(install_command("evidence", checkout))
+    assert words[:4] == [sys.executable, "-m", "pip", "install"]
+    assert words[4:6] == ["--editable", f"{checkout}[evidence]"]
+    assert words[6:] == ["--constraint", str(checkout / "requirements.lock")]

@@ -1,4 +1,6 @@
+import copy
 import json
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -9,7 +11,7 @@ from PIL import Image
 
 from meninx._detect.findings import Findings
 from meninx._detect.head_slices import brain_slices
-from meninx._detect.loading import load_detector
+from meninx._detect.loading import load_detector, shipped_detector
 from meninx._errors import ModelError, OptionError, UnreadableFile
 from meninx._render.heatmap import slice_heatmap
 from meninx._render.hottest_slice import hottest_slice_picture
@@ -26,6 +28,7 @@ KEYS = [
     "scan",
     "identity",
     "sequence",
+    "recognized",
     "status",
     "reason",
     "message",
@@ -48,6 +51,22 @@ KEYS = [
 @pytest.fixture(scope="module")
 def detector():
     return load_detector()
+
+
+def test_a_detector_is_copied_and_pickled_with_its_changes(sick, tmp_path):
+    path = tmp_path / "detector.onnx"
+    path.write_bytes(shipped_detector().read_bytes())
+    detector = load_detector(path, threads=1, operating_point="sensitive", prevalence=0.1)
+    detector.coverage = None
+    found = detector.score(sick.scan).as_json()
+    for other in (pickle.loads(pickle.dumps(detector)), copy.deepcopy(detector)):
+        again = other.score(sick.scan).as_json()
+        assert again | {"milliseconds": 0} == found | {"milliseconds": 0}
+        assert (other.operating_point, other.coverage, other.prevalence) == ("sensitive", None, 0.1)
+    kept = pickle.dumps(detector)
+    path.write_bytes(shipped_detector("onnxruntime-int8").read_bytes())
+    with pytest.raises(ModelError, match="another file than when the detector was pickled"):
+        pickle.loads(kept)
 
 
 def test_findings_have_the_public_keys_in_order(detector, sick):

@@ -1,8 +1,8 @@
 import pytest
 
-from meninx._cli.options import find_recipe, recipes_folder
 from meninx._errors import OptionError
 from meninx._learn.recipe import Recipe, read_recipe, read_stages
+from meninx._learn.recipe_files import find_recipe, recipes_folder
 
 
 def test_shipped_recipes_are_valid():

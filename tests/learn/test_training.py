@@ -36,13 +36,14 @@ from meninx._learn.file.validation import (
     with_refusals,
 )
 from meninx._learn.fit.checkpoints import DirectCheckpointIO
+from meninx._learn.fit.epochs import read_epochs
 from meninx._learn.fit.losses import cell_targets
 from meninx._learn.fit.module import DetectorTraining, cosine_with_warmup
 from meninx._learn.fit.training import train
 from meninx._learn.input.dataset import Facts, SliceDataset, examples_of
 from meninx._learn.input.sampling import ShareSampler, weights_of
 from meninx._learn.model.network import CellNetwork, PooledNetwork, picture_logit
-from meninx._learn.recipe import Recipe, SamplingRecipe, TrainingRecipe
+from meninx._learn.recipe import Recipe, SamplingRecipe, TrainingRecipe, changed_recipe
 from meninx._scan.reading import read_one
 from meninx._synthesis.phantom_studies import make_studies
 from meninx._synthesis.writing import write_studies
@@ -79,6 +80,15 @@ def test_the_learning_rate_rises_and_ends_at_zero():
     assert values[9] == pytest.approx(1)
     assert values[99] == pytest.approx(0, abs=1e-12)
     assert all(later < earlier for earlier, later in pairwise(values[10:]))
+
+
+def test_further_epochs_begin_low_and_leave_the_schedule_as_it_was():
+    plain, longer = cosine_with_warmup(100, 0.1), cosine_with_warmup(100, 0.1, further=30)
+    assert [longer(step) for step in range(100)] == [plain(step) for step in range(100)]
+    again = [longer(step) for step in range(100, 130)]
+    assert again[0] == pytest.approx(0.1)
+    assert again == sorted(again, reverse=True)
+    assert again[-1] == pytest.approx(0)
 
 
 def test_small_tumors_have_a_cell_too_and_borders_count_as_neither():
@@ -316,6 +326,15 @@ def test_a_run_resumed_ends_where_the_unbroken_one_does(pictures, whole, tmp_pat
     np.testing.assert_allclose(
         Engine(whole.detector).run(x)[0], Engine(resumed.detector).run(x)[0], atol=1e-5
     )
+    # A finished run goes on, and its learning rate does not rise to the peak again.
+    longer = changed_recipe(TINY, further_epochs=1)
+    train(read_manifest(pictures), longer, tmp_path / "parts", resume=True)
+    rows = read_epochs(tmp_path / "parts" / "epochs.csv")
+    assert [int(row["epoch"]) for row in rows] == [0, 1, 2, 3]
+    assert float(rows[-1]["learning_rate"]) <= 0.1 * TINY.training.learning_rate
+    with pytest.raises(OptionError, match="further_epochs"):
+        more = changed_recipe(TINY, further_epochs=2)
+        check_same_run(tmp_path / "parts", more, read_manifest(pictures).sha256, 1)
 
 
 @pytest.mark.slow

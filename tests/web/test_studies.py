@@ -2,6 +2,7 @@ import io
 import json
 import sqlite3
 import zipfile
+from contextlib import closing
 from datetime import timedelta
 
 import nibabel
@@ -81,7 +82,7 @@ def test_dicom_objects_are_exported(scored):
     with zipfile.ZipFile(io.BytesIO(packed.content)) as archive:
         made = [pydicom.dcmread(io.BytesIO(archive.read(name))) for name in archive.namelist()]
     # Others may have measured in it: those are reports of their readers.
-    assert {dataset.Modality for dataset in made} == {"OT", "SEG", "SR"}
+    assert {dataset.Modality for dataset in made} == {"KO", "OT", "SEG", "SR"}
     assert browser.client.get(f"/api/v1{address}").content[:4] == b"PK\x03\x04"
     assert scored.client().get(f"{address}.zip", follow_redirects=False).status_code != 200
 
@@ -287,7 +288,7 @@ def test_a_study_is_scored_again_once_its_lease_has_run_out(server, series, monk
         study = session.get(Study, study_id)
         study.state, study.lease = SCORING, now() + timedelta(seconds=30)
     assert not server.jobs.score_next()
-    monkeypatch.setattr("meninx._web.studies.jobs.now", lambda: now() + timedelta(seconds=31))
+    monkeypatch.setattr("meninx._web.studies.queue.now", lambda: now() + timedelta(seconds=31))
     assert server.jobs.score_next()
     assert study_in(server, study_id).state == DONE
 
@@ -472,6 +473,40 @@ def test_migrations_go_up_down_and_up_again(tmp_path):
     migrate(address)
     assert set(inspect(engine).get_table_names()) == tables
     engine.dispose()
+
+
+def test_a_database_of_the_first_schema_keeps_what_readers_said(tmp_path):
+    settings = Settings(data=tmp_path / "data")
+    settings.data.mkdir()
+    migrate(settings.address, "0001")
+    columns = {
+        "title": "case",
+        "content_hash": "h",
+        "birth_date": "1970-01-02",
+        "search_text": "case",
+        "state": DONE,
+        **dict.fromkeys(("received",), "2026-01-01 10:00:00"),
+        **dict.fromkeys(("series", "findings"), "[]"),
+        **dict.fromkeys(("priority", "chosen", "bytes", "attempts"), 0),
+        **dict.fromkeys(("patient_name", "patient_id", "accession", "study_date"), ""),
+        **dict.fromkeys(("study_time", "description", "study_uid", "patient_key", "spacing"), ""),
+    } | {"id": "a" * 24, "file_names": "{}", "project_id": 1}
+    said = {"study_id": "a" * 24, "scan": 0, "user_name": "rene", "verdict": "agree", "note": ""}
+    box = {"from": [1, 2, 3], "to": [4, 5, 6]}
+    said |= {"region": json.dumps(box), "made": "2026-01-01 11:00:00", "signature": "s"}
+    with closing(sqlite3.connect(settings.data / "meninx.sqlite")) as database, database:
+        for table, values in (("studies", columns), ("opinions", said)):
+            marks = ", ".join("?" * len(values))
+            database.execute(
+                f"insert into {table} ({', '.join(values)}) values ({marks})", [*values.values()]
+            )
+    server = Server(settings)
+    browser = server.browser()
+    (opinion,) = browser.client.get(f"/api/v1/studies/{'a' * 24}/opinions").json()
+    assert (opinion["box"], opinion["about"], opinion["words"]) == (box, "series", "agree")
+    assert (opinion["answer"], opinion["agrees"]) == (None, None)
+    assert "agree" in browser.client.get(f"/studies/{'a' * 24}").text
+    assert browser.client.get("/api/v1/studies?search=02.01.1970").json()["count"] == 1
 
 
 def test_the_tables_are_those_of_the_code(tmp_path):

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import compress
+from typing import Protocol
 
 import numpy as np
 from PIL import Image
@@ -18,10 +19,27 @@ from meninx._data.stacks import read_stack
 from meninx._data.volume_masks import read_mask
 from meninx._detect.detector import Detector
 from meninx._detect.findings import Findings
-from meninx._detect.model_card import SEEN_DIGITS, ModelCard
+from meninx._detect.model_card import SEEN_DIGITS, SeenSlices
 from meninx._errors import DataError, InputError
+from meninx._scan.kinds import PICTURE_SUFFIXES
 from meninx._scan.reading import read_one
 from meninx._scan.scan import Scan
+
+
+class Record(Protocol):
+    """What is recorded of what a model learned from: a detector's card, or what its user named."""
+
+    @property
+    def seen(self) -> tuple[str, ...]:
+        """First digits of the SHA-256 of each file."""
+
+    @property
+    def seen_slices(self) -> SeenSlices:
+        """Descriptors of the slices in these files."""
+
+    @property
+    def leaking(self) -> bool:
+        """Whether it learned from folds that share slices or persons."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,8 +93,8 @@ class Copies:
         held_out: Number of pictures that the detector was not fitted on, by their bytes, group and
             person.
         found: Number of these that are copies, or share a group or person with copies.
-        known: Whether the detector's file describes all slices that were learned from. If not,
-            further pictures may be copies.
+        known: Whether all slices that were learned from are described. If not, further pictures
+            may be copies.
     """
 
     held_out: int = 0
@@ -94,13 +112,13 @@ class Copies:
         """A sentence for the user; empty without copies."""
         if not self.known:
             return (
-                "The detector's file does not describe all slices that it, or the files it started "
-                "from, learned from: whether these cases are copies of them is not known."
+                "It is not recorded which slices the model, or the files it started from, learned "
+                "from: whether these cases are copies of them is not known."
             )
         if not self.found:
             return ""
         return (
-            f"{self.found} of {self.held_out} held-out pictures are copies of what this detector "
+            f"{self.found} of {self.held_out} held-out pictures are copies of what this model "
             "or those it started from learned from, or share a slice or person with copies"
         )
 
@@ -124,7 +142,7 @@ class Selection:
 
 
 def unseen(
-    detector: Detector,
+    record: Record,
     manifest: Manifest,
     *,
     allow_leaks: bool = False,
@@ -132,10 +150,10 @@ def unseen(
     workers: int = 1,
     may_be_empty: bool = False,
 ) -> Selection:
-    """Return the pictures that neither a detector nor the files it started from were fitted on.
+    """Return the pictures that neither a model nor the files it started from were fitted on.
 
     Args:
-        detector: Detector whose card lists what it was fitted on.
+        record: What the model learned from, such as a detector's card.
         manifest: Labeled pictures.
         allow_leaks: Whether to return the pictures that it was fitted on, too.
         fold: The only fold to return pictures of and to count copies in; None for all.
@@ -150,7 +168,7 @@ def unseen(
     """
     pictures = list(manifest.pictures)
     clusters = clusters_of(pictures)
-    fitted, copied = _learned_clusters(detector.card, pictures, clusters, workers)
+    fitted, copied = _learned_clusters(record, pictures, clusters, workers)
     inside = [fold in (None, picture.fold) for picture in pictures]
     held_out = [cluster for cluster in compress(clusters, inside) if cluster not in fitted]
     found = sum(cluster in copied for cluster in held_out)
@@ -163,7 +181,7 @@ def unseen(
     if not kept and not may_be_empty:
         raise _nothing_unseen(sum(inside), fold)
     left_out = sum(cluster in excluded for cluster in clusters)
-    complete = detector.card.seen_slices.complete
+    complete = record.seen_slices.complete
     return Selection(kept, left_out, Copies(len(held_out), found, complete))
 
 
@@ -177,7 +195,7 @@ def _nothing_unseen(count: int, fold: int | None) -> DataError:
 
 
 def _learned_clusters(
-    card: ModelCard, pictures: Sequence[Picture], clusters: Sequence[int], workers: int
+    card: Record, pictures: Sequence[Picture], clusters: Sequence[int], workers: int
 ) -> tuple[set[int], set[int]]:
     """Return the clusters of files that a detector was fitted on, and other clusters of copies."""
     seen = set(card.seen)
@@ -298,7 +316,7 @@ def facts_of(picture: Picture, scan: Scan) -> dict[str, Mapping[str, float]]:
     facts: dict[str, Mapping[str, float]] = {
         "intensity": intensity_facts(scan.slice(len(scan) // 2).image)
     }
-    if not scan.is_volume:
+    if not scan.is_volume and picture.picture.name.lower().endswith(PICTURE_SUFFIXES):
         with Image.open(picture.picture) as opened:
             facts["file"] = file_facts(opened, picture.picture.stat().st_size)
     return facts

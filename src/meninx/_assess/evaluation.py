@@ -1,4 +1,4 @@
-"""Measure a detector on labeled scans that it was not fitted on."""
+"""Measure a model on labeled scans that it was not fitted on."""
 
 import csv
 from collections import Counter
@@ -20,6 +20,7 @@ from meninx._assess.cases import (
     unscored_cases,
     unseen,
 )
+from meninx._assess.classifiers import Classifier, classified_cases
 from meninx._assess.figures import (
     PREVALENCES,
     decision_figures,
@@ -167,7 +168,7 @@ def _as_json(figures: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def evaluate(
-    detector: Detector,
+    model: Detector | Classifier,
     manifest: Manifest,
     *,
     fold: int | None = None,
@@ -176,10 +177,10 @@ def evaluate(
     progress: Progress = silent,
     workers: int = 1,
 ) -> Evaluation:
-    """Measure a detector on data that it was not fitted on.
+    """Measure a model on data that it was not fitted on.
 
     Args:
-        detector: Detector whose card lists what it was fitted on.
+        model: Detector, or classifier, whose card lists what it was fitted on.
         manifest: Labeled scans. Those that it was fitted on are left out, and all of the same slice
             or person.
         fold: The only fold to measure on; None for all.
@@ -197,17 +198,21 @@ def evaluate(
     """
     if fold is not None and fold not in manifest.folds:
         raise OptionError(f"--fold {fold}: the folds are {', '.join(map(str, manifest.folds))}")
-    chosen = unseen(detector, manifest, allow_leaks=allow_leaks, fold=fold, workers=workers)
+    chosen = unseen(model.card, manifest, allow_leaks=allow_leaks, fold=fold, workers=workers)
     left_out = chosen.left_out
     scored = {picture.id for picture in chosen.pictures}
     rest = [picture for picture in manifest.pictures if picture.id not in scored]
+    if isinstance(model, Detector):
+        cases = score_cases(model, chosen.pictures, progress, workers)
+    else:
+        cases = classified_cases(model, chosen.pictures, progress, workers)
     return evaluate_cases(
-        score_cases(detector, chosen.pictures, progress, workers),
-        [detector.model],
+        cases,
+        [model.model],
         left_out=left_out,
         copies=chosen.copies,
-        leaking=bool(allow_leaks and left_out) or detector.card.leaking or bool(manifest.leaks),
-        others=unscored_cases(detector.model, rest),
+        leaking=bool(allow_leaks and left_out) or model.card.leaking or bool(manifest.leaks),
+        others=unscored_cases(model.model, rest),
         prevalences=prevalences,
         progress=progress,
     )

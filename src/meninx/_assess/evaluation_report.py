@@ -12,10 +12,12 @@ import numpy as np
 from meninx._assess import metrics
 from meninx._assess.cases import Case
 from meninx._assess.claim import checklist
+from meninx._assess.classifiers import Classifier
 from meninx._assess.evaluation import Evaluation, write_predictions
 from meninx._assess.figures import type_scores
 from meninx._assess.intervals import bootstrap_weights, share_interval
 from meninx._assess.metrics import Floats
+from meninx._assess.occlusion import occlusion_picture, plain_picture
 from meninx._assess.offline_page import embedded, embedded_image, render_page
 from meninx._assess.plots import (
     plot_confusion,
@@ -23,9 +25,10 @@ from meninx._assess.plots import (
     plot_reliability,
     plot_scores,
 )
+from meninx._data.progress import Progress, silent
 from meninx._detect.detector import Detector
-from meninx._detect.model_card import ModelCard
 from meninx._errors import InputError, OptionError
+from meninx._extras import install_command
 from meninx._render.result import Result
 from meninx._version import __version__
 
@@ -66,6 +69,8 @@ _OF_ALL_THRESHOLDS = (
 _MAX_RIGHT = 12
 # Number of wrong answers of each class on the page; predictions.csv lists all cases.
 _MAX_MISSES = 300
+# Number of cases of each kind with a map by occlusion, which takes a classifier 40 pictures.
+_MAX_OCCLUDED = 3
 _PICTURE_QUALITY = 80
 _ROC_GRID = np.linspace(0, 1, 101)
 _THRESHOLDS = np.linspace(0.01, 0.99, 99)
@@ -81,30 +86,37 @@ class Setting:
         how: Sentence on how the cases were chosen.
         claim: Answers to items of the checklist, by number.
         curves: Picture file of the training's curves; None where there is none.
+        operating_point: Where the operating point comes from, the end of a sentence.
     """
 
     data: str
     how: str
     claim: Mapping[int, str]
     curves: Path | None = None
+    operating_point: str = (
+        "comes from the detector file, where it was fixed on validation pictures, not on these "
+        "cases."
+    )
 
 
 def write_evaluation(
     result: Evaluation,
-    detectors: Mapping[str, Detector],
+    models: Mapping[str, Detector | Classifier],
     setting: Setting,
     output: Path,
     *,
     pdf: bool = False,
+    progress: Progress = silent,
 ) -> None:
     """Write metrics.json, predictions.csv, plots, misses.html and report.html.
 
     Args:
         result: Evaluation to write.
-        detectors: Detectors by the SHA-256 of their files, to draw heat maps.
+        models: Models by the SHA-256 of their files, to draw heat maps.
         setting: How the evaluation was made.
         output: Output folder; made if missing.
         pdf: Whether to write report.pdf, too.
+        progress: Called with a step, the amount done, and the total.
 
     Raises:
         OptionError: If a PDF is wanted and weasyprint can't run.
@@ -122,6 +134,7 @@ def write_evaluation(
         result=result,
         data=setting.data,
         how=setting.how,
+        operating_point=setting.operating_point,
         names=NAMES,
         decisions=DECISIONS,
         of_all=_OF_ALL_THRESHOLDS,
@@ -134,13 +147,13 @@ def write_evaluation(
         version=__version__,
     )
     (output / "report.html").write_text(page, encoding="utf-8")
-    _write_misses(result, detectors, output / "misses.html")
+    _write_misses(result, models, output / "misses.html", progress)
     if pdf:
         write_pdf(page, output / "report.pdf")
 
 
 def verdict(result: Evaluation) -> str:
-    """Return a sentence on whether the detector is better than the shortcut probes."""
+    """Return a sentence on whether the model is better than the shortcut probes."""
     advantage = result.advantage
     if result.leaking:
         return "No verdict: the figures are leaking."
@@ -149,11 +162,11 @@ def verdict(result: Evaluation) -> str:
     if advantage is None or not np.isfinite(advantage.low):
         return ""
     if advantage.low > 0:
-        return "The detector is better than the shortcuts: the interval lies above 0."
+        return "The model is better than the shortcuts: the interval lies above 0."
     if advantage.high < 0:
-        return "The detector is worse than the shortcuts, which do not use the brain."
+        return "The model is worse than the shortcuts, which do not use the brain."
     return (
-        "The interval of the difference includes 0: these data do not show that the detector is "
+        "The interval of the difference includes 0: these data do not show that the model is "
         "better than the shortcuts, which do not use the brain."
     )
 
@@ -215,7 +228,7 @@ def _draw_plots(result: Evaluation, folder: Path) -> list[tuple[Path, str]]:
 def _draw_roc(result: Evaluation, stem: Path) -> None:
     answers = result.answers
     x, y = metrics.roc_points(answers.tumor, answers.probability)
-    lines = {f"detector, AUROC {result.figures['auroc']}": (x, y)}
+    lines = {f"model, AUROC {result.figures['auroc']}": (x, y)}
     if result.probes:
         best = max(result.probes, key=lambda probe: probe.auroc.value)
         lines[f"probe ({best.name}), {best.auroc.value:.3f}"] = metrics.roc_points(
@@ -242,7 +255,7 @@ def _draw_roc(result: Evaluation, stem: Path) -> None:
 def _draw_precision_recall(result: Evaluation, stem: Path) -> None:
     answers = result.answers
     recall, precision = metrics.precision_recall_points(answers.tumor, answers.probability)
-    name = f"detector, average precision {result.figures['average_precision'].value:.3f}"
+    name = f"model, average precision {result.figures['average_precision'].value:.3f}"
     plot_curve(
         stem,
         {name: (recall, precision)},
@@ -256,7 +269,7 @@ def _draw_decision(result: Evaluation, stem: Path) -> None:
     answers, share = result.answers, float(result.answers.tumor.mean())
     everyone = share - (1 - share) * _THRESHOLDS / (1 - _THRESHOLDS)
     lines: dict[str, tuple[Floats, Floats]] = {
-        "by the detector": (_THRESHOLDS, metrics.net_benefit(answers, _THRESHOLDS)),
+        "by the model": (_THRESHOLDS, metrics.net_benefit(answers, _THRESHOLDS)),
         "act on all": (_THRESHOLDS, everyone),
         "act on none": (_THRESHOLDS, np.zeros_like(_THRESHOLDS)),
     }
@@ -307,13 +320,19 @@ def _draw_types(result: Evaluation, stem: Path) -> None:
     plot_curve(stem, lines, ("1 - specificity", "sensitivity"), diagonal=True)
 
 
-def _write_misses(result: Evaluation, detectors: Mapping[str, Detector], path: Path) -> None:
+def _write_misses(
+    result: Evaluation,
+    models: Mapping[str, Detector | Classifier],
+    path: Path,
+    progress: Progress,
+) -> None:
     """Write the page of wrong answers and of the most certain right ones.
 
     Args:
         result: Evaluation whose cases are shown.
-        detectors: Detectors by the SHA-256 of their files.
+        models: Models by the SHA-256 of their files.
         path: HTML file to write.
+        progress: Called with a step, the amount done, and the total.
     """
     missed, false = _by_truth(result.misses)
     found, rejected = _by_truth(result.most_certain)
@@ -323,13 +342,14 @@ def _write_misses(result: Evaluation, detectors: Mapping[str, Detector], path: P
         ("Tumors found, the most certain", found[:_MAX_RIGHT]),
         ("No tumor, the most certain", rejected[:_MAX_RIGHT]),
     ]
-    page = render_page(
-        "misses.html",
-        sections=[
-            (heading, [(case, *_picture(case, detectors)) for case in cases])
-            for heading, cases in sections
-        ],
-    )
+    drawn: list[tuple[str, list[tuple[Case, str | None, str | None]]]] = []
+    total = sum(len(cases) for _, cases in sections)
+    for heading, cases in sections:
+        drawn.append((heading, []))
+        for place, case in enumerate(cases):
+            drawn[-1][1].append((case, *_picture(case, models, place)))
+            progress("drawing heat maps", sum(len(entries) for _, entries in drawn), total)
+    page = render_page("misses.html", sections=drawn)
     path.write_text(page, encoding="utf-8")
 
 
@@ -342,17 +362,25 @@ def _by_truth(cases: Iterable[Case]) -> tuple[list[Case], list[Case]]:
     return tumor, tumor_free
 
 
-def _picture(case: Case, detectors: Mapping[str, Detector]) -> tuple[str | None, str | None]:
+def _picture(
+    case: Case, models: Mapping[str, Detector | Classifier], place: int
+) -> tuple[str | None, str | None]:
     """Return a case's hottest slice as a `data:` address, and why it has no heat map."""
-    detector = detectors[case.findings.model["sha256"]]
+    model = models[case.findings.model["sha256"]]
     try:
         scan = case.read()
     except InputError:
         return None, None
-    result = Result(scan, case.findings, detector)
-    picture = result.picture.copy()
+    if isinstance(model, Detector):
+        result = Result(scan, case.findings, model)
+        picture, withheld = result.picture.copy(), result.withheld
+    elif place < _MAX_OCCLUDED:
+        picture, withheld = occlusion_picture(model, case, scan)
+    else:
+        withheld = f"no heat map: occlusion is for the first {_MAX_OCCLUDED}"
+        picture = plain_picture(scan, case.findings, withheld)
     picture.thumbnail((640, 480))
-    return embedded_image(picture, _PICTURE_QUALITY), result.withheld
+    return embedded_image(picture, _PICTURE_QUALITY), withheld
 
 
 def write_pdf(page: str, path: Path) -> None:
@@ -375,62 +403,6 @@ def write_pdf(page: str, path: Path) -> None:
     if done.returncode or not path.is_file():
         why = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
         raise OptionError(
-            "--pdf needs weasyprint and Pango: pip install 'meninx[evidence]', and on Debian "
+            f"--pdf needs weasyprint and Pango: {install_command('evidence')}, and on Debian "
             f"apt install libpango-1.0-0 libpangoft2-1.0-0 ({' '.join(why)})"
         )
-
-
-def claim_answers(
-    result: Evaluation, cards: Sequence[ModelCard], data: str, run: Mapping[str, object] | None
-) -> dict[int, str]:
-    """Return the answers to the checklist that a program can give.
-
-    Args:
-        result: The evaluation.
-        cards: Cards of the detectors.
-        data: The data, as the user named it.
-        run: Contents of the run folder's run.json; None where there is none.
-
-    Returns:
-        Answers by item number.
-    """
-    card = cards[0]
-    how = (
-        "leaking: cases share slices or patients with training"
-        if result.leaking
-        else ("no case shares a slice or a known patient with training or validation")
-    )
-    answers = {
-        1: "deep learning: convolutional network, ResNet-18",
-        7: f"{data}, {len(result.cases)} cases",
-        9: f"crop to the head, {card.preprocessing.size} px, intensities scaled by percentiles",
-        12: f"{len(result.unscored)} unreadable or refused scans left out and listed",
-        19: "folds that share slices or patients, allowed by the user"
-        if result.leaking
-        else "folds stratified by label, fixed by content; copies and patients kept together",
-        20: how,
-        22: f"detector {card.name}; its file holds the whole network",
-        26: "chosen by the training run alone, without the cases of this evaluation",
-        27: "none",
-        28: "see Figures, and the decision curve",
-        29: "95 % intervals: Wilson with a design effect, bootstrap over clusters",
-        30: "shortcut probe and subgroups, above",
-        31: "the heat map is the decision itself: the score is a mean of its cells",
-        32: f"{len(result.cases)} cases, {how}",
-        35: f"{len(result.cases)} scored, {len(result.unscored)} not, {result.left_out} left out",
-        38: "see Figures",
-        39: "misses.html holds every miss",
-        43: "meninx is open source (Apache-2.0); the detector's SHA-256 is below",
-    }
-    if run is not None:
-        recipe = run.get("recipe")
-        packages = run.get("packages")
-        network = recipe.get("network", {}) if isinstance(recipe, dict) else {}
-        answers[23] = (
-            ", ".join(f"{k} {v}" for k, v in packages.items())
-            if isinstance(packages, dict)
-            else "see run.json"
-        )
-        answers[24] = str(network.get("initialization", "see run.json"))
-        answers[25] = "run.json in the run folder holds the recipe whole"
-    return answers

@@ -126,8 +126,8 @@ def bootstrap_figure(
 ) -> Figure:
     """Return a figure with its bootstrap interval.
 
-    A figure of 1 is 1 in every draw, which gives an interval without width. Its lower end is
-    therefore Wilson's, for as many right cases as the rarer class has clusters.
+    A figure of 0 or 1 is the same in every draw, which gives an interval without width. Its other
+    end is therefore Wilson's, for as many cases as the rarer class has clusters.
 
     Args:
         answers: Labels and answers of n scans.
@@ -144,12 +144,12 @@ def bootstrap_figure(
     if not bounded:
         return Figure(value, *percentiles(values))
     low, high = bounded_interval(value, values, len(np.unique(answers.cluster)))
-    if value == 1.0:
+    if value in (0.0, 1.0):
         fewest = min(
             len(np.unique(answers.cluster[answers.tumor])),
             len(np.unique(answers.cluster[~answers.tumor])),
         )
-        return Figure(value, wilson(1.0, fewest)[0], 1.0)
+        return Figure(value, *wilson(value, fewest))
     return Figure(value, low, high)
 
 

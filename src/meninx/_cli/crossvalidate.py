@@ -19,11 +19,11 @@ from meninx._cli.options import (
     LabelOption,
     RecipeOption,
     SplitOption,
-    find_recipe,
 )
 from meninx._cli.progress import progress_of
 from meninx._cli.writable import check_folder
 from meninx._errors import OptionError
+from meninx._learn.recipe_files import find_recipe
 from meninx._processes import usable_cores
 
 if TYPE_CHECKING:
@@ -70,8 +70,9 @@ def crossvalidate(
     each detector is calibrated by the others' out-of-fold answers. Needs the extra `train`.
     """
     with needs_extra("train"):
+        from meninx._assess.claim import claim_answers
         from meninx._assess.evaluation import evaluate_cases
-        from meninx._assess.evaluation_report import Setting, claim_answers, write_evaluation
+        from meninx._assess.evaluation_report import Setting, write_evaluation
         from meninx._learn.fit.crossvalidation import (
             calibrate_out_of_fold,
             score_out_of_fold,
@@ -108,8 +109,8 @@ def crossvalidate(
         f"{len(manifest.folds)}-fold cross-validation with the recipe {chosen.name}: each case was "
         "scored by the detector that was neither trained nor validated on its fold."
     )
-    cards = [detector.card for detector in detectors.values()]
-    setting = Setting(str(data), how, claim_answers(result, cards, str(data), None))
+    judged = list(detectors.values())
+    setting = Setting(str(data), how, claim_answers(result, judged, str(data), None))
     write_evaluation(result, detectors, setting, folder)
     print_evaluation(result, folder)
 

@@ -1,6 +1,5 @@
-"""Measure a detector on labeled scans: `meninx evaluate MODEL DATA`."""
+"""Measure a detector, or any other model, on labeled scans: `meninx evaluate MODEL DATA`."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -15,14 +14,15 @@ from meninx._cli.writable import check_folder
 from meninx._errors import OptionError
 from meninx._processes import usable_cores
 
-SHIPPED = "meninx"
-
 
 def evaluate(
     model: Annotated[
         str,
         typer.Argument(
-            metavar="MODEL", help=f"A detector file, or `{SHIPPED}` for the shipped one."
+            metavar="MODEL",
+            help="A detector file, or `meninx` for the shipped one. Of others: a table of scores "
+            "(CSV: picture, score), an ONNX file with --classifier, or FILE.py:FUNCTION, a "
+            "function that returns the probability of a tumor in a PIL picture.",
         ),
     ],
     data: DataArgument,
@@ -39,36 +39,71 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
+    classifier: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="What an ONNX file does not say; repeat it. tumor: numbers of the tumor's "
+            "outputs, such as 0,1,3. normalize: 0..1, -1..1, 0..255, imagenet, or MEAN,STD. If the "
+            "file leaves them open: size, channels. scores of a single output: probability or "
+            "logit.",
+            show_default=False,
+        ),
+    ] = None,
+    trained_on: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--trained-on",
+            help="Folder, or table with a column `picture`, that a model of others learned from; "
+            "repeat it. These pictures and their copies are left out, but not those of --fold.",
+            show_default=False,
+        ),
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            help="Probability from which on a model of others says tumor; by default 0.5.",
+            show_default=False,
+        ),
+    ] = None,
     pdf: Annotated[bool, typer.Option("--pdf", help="Write report.pdf, too.")] = False,
     label: LabelOption = None,
     allow_leaks: AllowLeaksOption = False,
 ) -> None:
-    """Measure a detector on pictures that it was not fitted on; needs the extra `evidence`.
+    """Measure a model on pictures that it was not fitted on; needs the extra `evidence`.
 
-    Pictures that the detector was trained, validated or calibrated on are left out, with all that
+    Pictures that the model was trained, validated or calibrated on are left out, with all that
     share a slice or a patient with them. So are their copies in another size, format or brightness,
     and copies of the training data of its initial weights. Writes metrics.json, predictions.csv,
     report.html, misses.html and plots.
     """
     with needs_extra("evidence"):
         from meninx._assess.evaluation import evaluate as run_evaluation
-        from meninx._assess.evaluation_report import Setting, claim_answers, write_evaluation
         from meninx._assess.figures import PREVALENCES
-    from meninx._detect.loading import load_detector
+        from meninx._assess.judging import load_model, write_report
 
     for share in prevalence or ():
         if not 0 < share < 1:
             raise OptionError(
                 f"--prevalence {share}: expected a share between 0 and 1, such as 0.1"
             )
+    settings = _settings(classifier)
     check_folder(output, "--output")
-    detector = load_detector(None if model == SHIPPED else model, threads=1)
     manifest = load_manifest(
         data, output, label, allow_leaks=allow_leaks, split_matters=fold is not None
     )
+    judged = load_model(
+        model,
+        manifest,
+        fold=fold,
+        classifier=settings,
+        trained_on=trained_on or (),
+        threshold=threshold,
+        workers=usable_cores(),
+    )
     with progress_of() as progress:
         result = run_evaluation(
-            detector,
+            judged,
             manifest,
             fold=fold,
             allow_leaks=allow_leaks,
@@ -76,12 +111,18 @@ def evaluate(
             progress=progress,
             workers=usable_cores(),
         )
-    how = "The detector's file describes what it learned from."
-    if not result.copies.known:
-        how = result.copies.text
-    run_file, curves = (Path(model).parent / name for name in ("run.json", "curves.svg"))
-    run = json.loads(run_file.read_text(encoding="utf-8")) if run_file.is_file() else None
-    claim = claim_answers(result, [detector.card], str(data), run)
-    setting = Setting(str(data), how, claim, curves if curves.is_file() else None)
-    write_evaluation(result, {detector.model["sha256"]: detector}, setting, output, pdf=pdf)
+        write_report(
+            result, judged, str(data), output, file=Path(model), pdf=pdf, progress=progress
+        )
     print_evaluation(result, output)
+
+
+def _settings(options: list[str] | None) -> dict[str, str]:
+    """Return the settings of `--classifier KEY=VALUE`."""
+    settings = {}
+    for option in options or ():
+        key, equals, value = option.partition("=")
+        if not equals:
+            raise OptionError(f"--classifier {option}: expected KEY=VALUE, such as tumor=1")
+        settings[key.strip()] = value.strip()
+    return settings

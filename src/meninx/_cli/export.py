@@ -1,4 +1,4 @@
-"""Write a detector in another number format: `meninx export MODEL --format int8 --data DATA`."""
+"""Write a detector in another format: `meninx export MODEL --format int8 --data DATA`."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -8,24 +8,39 @@ import typer
 from meninx._cli.extras import needs_extra
 from meninx._cli.labeled_data import load_manifest
 from meninx._cli.options import LabelOption
-from meninx._cli.writable import check_file
+from meninx._cli.writable import check_file, check_folder
+from meninx._errors import OptionError
 
 _DEFAULT_PICTURES = 400
+_SHIPPED = Path("meninx")
 
 
 def export(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A detector file.")],
-    data: Annotated[
+    model: Annotated[
         Path,
-        typer.Option(
-            help="Pictures like those to score: half of them calibrate, half check the result.",
-            show_default=False,
+        typer.Argument(
+            metavar="MODEL",
+            help="A detector file; for hugging-face also `meninx`: the shipped one.",
         ),
     ],
-    output: Annotated[Path, typer.Option(help="File to write.", show_default=False)],
+    output: Annotated[
+        Path, typer.Option(help="File to write, or folder of hugging-face.", show_default=False)
+    ],
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Pictures like those to score: half of them calibrate, half check the result. "
+            "Not for hugging-face.",
+            show_default=False,
+        ),
+    ] = None,
     format: Annotated[
-        Literal["fp32", "fp16", "int8"],
-        typer.Option(help="Number format; int8 is fastest on CPUs, fp16 is faster on GPUs only."),
+        Literal["fp32", "fp16", "int8", "hugging-face"],
+        typer.Option(
+            help="Number format; int8 is fastest on CPUs, fp16 is faster on GPUs only. "
+            "hugging-face writes a folder of weights (safetensors), configuration and card, and "
+            "sends nothing."
+        ),
     ] = "int8",
     pictures: Annotated[
         int, typer.Option(min=20, help="Limit of the pictures of DATA.")
@@ -38,10 +53,15 @@ def export(
 ) -> None:
     """Write a detector in another number format, unless its answers would change.
 
-    Needs the extra `train`.
+    Or as a folder that tools of Hugging Face read. Needs the extra `train`.
     """
     with needs_extra("train"):
         from meninx._learn.file.formats import export as write
+    if format == "hugging-face":
+        _write_hugging_face(model, output)
+        return
+    if data is None:
+        raise OptionError(f"--format {format} needs --data, pictures to calibrate and check by")
     check_file(output, "--output")
     manifest = load_manifest(data, output.parent, label, allow_leaks=True, split_matters=False)
     # At regular intervals: a manifest lists its sources one after the other.
@@ -52,3 +72,16 @@ def export(
         f"{change.mean:.4f} in the mean, {change.largest:.3f} at most ({change.slices} pictures)",
         err=True,
     )
+
+
+def _write_hugging_face(model: Path, output: Path) -> None:
+    """Write the folder of Hugging Face's layout, and say what is in it."""
+    from meninx._detect.loading import shipped_detector
+    from meninx._learn.file.hugging_face import export_hugging_face
+
+    check_folder(output, "--output")
+    is_shipped = model == _SHIPPED and not model.exists()
+    files = export_hugging_face(
+        shipped_detector("fp32") if is_shipped else model, output, shipped=is_shipped
+    )
+    typer.echo(f"{output}: {', '.join(file.name for file in files)}", err=True)

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 
 from meninx._errors import OptionError
+from meninx._extras import install_command
 
 
 @contextmanager
@@ -28,5 +29,5 @@ def needs_extra(extra: str, *packages: str) -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         raise OptionError(
-            f"this needs the package {error.name}: pip install 'meninx[{extra}]'"
+            f"this needs the package {error.name}: {install_command(extra)}"
         ) from error

@@ -2,7 +2,6 @@
 
 import ssl
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +9,7 @@ import typer
 
 from meninx._detect.loading import Precision
 from meninx._errors import OptionError
+from meninx._logs import LogStyle
 
 if TYPE_CHECKING:
     from meninx._data.prepare import Split
@@ -124,6 +124,11 @@ AuthorityOption = Annotated[
     ),
 ]
 
+# Services.
+LogOption = Annotated[
+    LogStyle, typer.Option("--log", help="Log as lines of text, or as a JSON object a line.")
+]
+
 # The data room's name for each value of --split.
 SPLITS: "dict[str, Split]" = {
     "keep": "given",
@@ -188,35 +193,6 @@ def parse_split(option: str | None) -> "Split | None":
     if option not in SPLITS:
         raise OptionError(f"--split {option}: expected keep, mend, redo, or random to compare")
     return SPLITS[option]
-
-
-def find_recipe(name: str) -> Path:
-    """Return the file of a recipe.
-
-    Args:
-        name: Path of a TOML file, or name of a shipped recipe.
-
-    Returns:
-        Path of the TOML file.
-
-    Raises:
-        OptionError: If there is none; the message names the shipped ones.
-    """
-    path = Path(name)
-    if path.suffix == ".toml":
-        if path.is_file():
-            return path
-        raise OptionError(f"{path}: no such recipe file")
-    shipped = {file.stem: file for file in sorted(recipes_folder().glob("*.toml"))}
-    if name not in shipped:
-        raise OptionError(f"recipe {name!r}: expected a .toml file or one of {', '.join(shipped)}")
-    return shipped[name]
-
-
-def recipes_folder() -> Path:
-    """Return the folder of the shipped recipes: in the wheel beside the code, else the checkout."""
-    inside = Path(str(files("meninx"))) / "recipes"
-    return inside if inside.is_dir() else Path(__file__).parents[3] / "recipes"
 
 
 def tls_context(

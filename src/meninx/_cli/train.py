@@ -16,11 +16,11 @@ from meninx._cli.options import (
     LabelOption,
     RecipeOption,
     SplitOption,
-    find_recipe,
     parse_split,
 )
 from meninx._cli.writable import check_file, check_folder
 from meninx._errors import OptionError
+from meninx._learn.recipe_files import find_recipe
 from meninx._processes import is_first_process, is_one_of_several
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def train(
             show_default=False,
         ),
     ] = None,
-    recipe: RecipeOption = "finetune",
+    recipe: RecipeOption = "probe",
     epochs: EpochsOption = None,
     output: Annotated[
         Path | None,
@@ -65,6 +65,14 @@ def train(
         str | None,
         typer.Option(help="SHA-256 that the file of --weights must have.", show_default=False),
     ] = None,
+    freeze: Annotated[
+        str | None,
+        typer.Option(
+            help="Keep the first weights of the backbone, or of all features: then only the last "
+            "layer is fitted, at once (a linear probe).",
+            show_default=False,
+        ),
+    ] = None,
     heads: HeadsOption = None,
     precision: Annotated[
         str | None,
@@ -80,6 +88,15 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the last finished epoch of --output.")
     ] = False,
+    further_epochs: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="With --resume: epochs after those of the recipe. The learning rate begins at a "
+            "tenth of its peak.",
+            show_default=False,
+        ),
+    ] = 0,
     preview: Annotated[
         Path | None,
         typer.Option(
@@ -114,7 +131,9 @@ def train(
         raise OptionError(
             "DATA is missing: name class folders, volumes beside their masks, or a manifest"
         )
-    chosen = changed_recipe(chosen, initialization, precision, epochs)
+    if further_epochs and not resume:
+        raise OptionError("--further-epochs goes on with a run: add --resume, or set --epochs")
+    chosen = changed_recipe(chosen, initialization, precision, epochs, freeze, further_epochs)
     folder = _run_folder(output, path.stem, resume=resume)
     log_to(folder / "training.log", first=is_first_process())
     manifest = load_manifest(data, folder, label, split, allow_leaks=allow_leaks)

@@ -1,10 +1,10 @@
 """Score scans and studies: the only way to a score for all commands, evaluations and pages."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,19 +26,31 @@ from meninx._detect.engine import Engine, Output, Workers
 from meninx._detect.findings import TYPED_SEQUENCE, Findings, SliceFinding, Status, StudyFindings
 from meninx._detect.gate import check_in_distribution, check_scan
 from meninx._detect.head_slices import brain_slices, part_of_head
-from meninx._detect.network_input import prepared
+from meninx._detect.network_input import NetworkInput, prepared
 from meninx._detect.peak import hottest_position
 from meninx._detect.pooling import averaged_over_depth, slice_logits
 from meninx._detect.preprocessing import Placement
+from meninx._detect.recognition import (
+    Recognized,
+    is_turned,
+    plane_scored_as,
+    recognition_warnings,
+    recognized_of,
+    sequence_scored_as,
+    turn_to_try,
+)
 from meninx._detect.study_grouping import evidence_of
-from meninx._errors import InputError, OptionError, UnsupportedScan
+from meninx._errors import InputError, ModelError, OptionError, UnsupportedScan
 from meninx._scan.completeness import Incomplete
 from meninx._scan.scan import Scan, Slice
+from meninx._scan.scan import Sequence as MrSequence
 
 # Sequences for which types are computed; for pictures, whose sequence is unknown, they are
 # evaluated but not shown.
 _TYPED_SEQUENCES = (TYPED_SEQUENCE, "unknown")
 Answered = TypeVar("Answered", Findings, StudyFindings)
+# Attributes that may have been changed since it was loaded.
+_PICKLED = ("operating_point", "coverage", "prevalence", "card")
 
 
 class Detector:
@@ -74,11 +86,17 @@ class Detector:
                 "as 0.01"
             )
         self._engine = Engine(path, threads)
+        self._loaded_with = (path, threads, operating_point, coverage, prevalence)
         self.operating_point = operating_point
         self.coverage = coverage
         self.prevalence = prevalence
         self.card = self._engine.card
         self.model = {"name": self.card.name, "sha256": self._engine.sha256}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle and copy a detector as its file and options: a network can't be pickled."""
+        changed = {name: getattr(self, name) for name in _PICKLED}
+        return _loaded_again, (type(self), self._loaded_with, self.model["sha256"], changed)
 
     @property
     def threads(self) -> int:
@@ -105,7 +123,7 @@ class Detector:
         with self._engine.workers(len(slices), alone=alone) as workers:
             found = prepared(self.card.preprocessing, scan, slices, mapped=workers.map)
             prepared_at = time.perf_counter()
-            output = self._output(found.stack, len(found), workers)
+            output, recognized = self._upright(scan, found, workers)
         inferred_at = time.perf_counter()
         try:
             check_in_distribution(scan, output.ood_scores, self.card.ood_threshold)
@@ -115,8 +133,8 @@ class Detector:
             scan,
             slices,
             found.placement,
-            output.cell_logits,
-            output.type_logits,
+            output,
+            recognized,
             {
                 "preprocess": (prepared_at - started) * 1e3,
                 "infer": (inferred_at - prepared_at) * 1e3,
@@ -218,6 +236,32 @@ class Detector:
         )
         return Output.joined(outputs)
 
+    def _upright(
+        self, scan: Scan, found: NetworkInput, workers: Workers
+    ) -> tuple[Output, Recognized | None]:
+        """Return the network's output for a scan, and what is recognized of it.
+
+        Slices that are certainly turned, in a file without an orientation, are turned back first.
+        The cells are returned as the file stores the slices.
+        """
+        output, heads = self._output(found.stack, len(found), workers), self.card.heads
+        recognized = recognized_of(scan, output.recognition, heads)
+        turn = turn_to_try(scan, output.recognition, heads)
+        if not turn:
+            return output, recognized
+
+        def turned_back(part: slice) -> NDArray[np.float32]:
+            stack = np.rot90(found.stack(part), -turn // 90, axes=(2, 3))
+            return np.ascontiguousarray(stack)
+
+        upright = self._output(turned_back, len(found), workers)
+        if not is_turned(scan, turn, output.recognition, upright.recognition, heads):
+            return output, recognized and replace(recognized, turn=None)
+        cells = np.rot90(upright.cell_logits, turn // 90, axes=(1, 2))
+        recognized = recognized_of(scan, upright.recognition, heads)
+        output = upright._replace(cell_logits=np.ascontiguousarray(cells))
+        return output, recognized and replace(recognized, turn=turn)
+
     def _refused(self, error: InputError, scan: Scan) -> Findings:
         refused = Findings.of_error(error, self.model, scan.identity.as_json(), scan.sequence)
         return replace(refused, incomplete=scan.incomplete)
@@ -227,15 +271,16 @@ class Detector:
         scan: Scan,
         slices: list[Slice],
         placement: Placement,
-        cell_logits: NDArray[np.float32],
-        type_logits: NDArray[np.float32],
+        output: Output,
+        recognized: Recognized | None,
         milliseconds: dict[str, float],
     ) -> Findings:
-        calibrator = self.card.calibration.of(volume=scan.is_volume, sequence=scan.sequence)
+        sequence = sequence_scored_as(scan.sequence, recognized)
+        calibrator = self.card.calibration.of(volume=scan.is_volume, sequence=sequence)
         depths = scan.depths_mm if scan.is_volume else None
         if depths is not None:
             depths = depths[[scan_slice.index for scan_slice in slices]]
-        cell_logits = averaged_over_depth(cell_logits, depths)
+        cell_logits = averaged_over_depth(output.cell_logits, depths)
         logits = slice_logits(cell_logits, self.card.top_cells)
         logit = float(logits.max())
         answer = self._answer(calibrator, logit)
@@ -252,23 +297,25 @@ class Detector:
         findings = Findings(
             scan=scan.name,
             status="scored",
-            types=self._types(scan, type_logits, logits),
+            types=self._types(sequence, output.type_logits, logits),
             slices=tuple(sorted(found, key=lambda finding: finding.index)),
             identity=scan.identity.as_json(),
             model=self.model,
             milliseconds=milliseconds,
             is_volume=scan.is_volume,
-            reference=self.card.calibration.reference(
-                volume=scan.is_volume, sequence=scan.sequence
-            ),
+            reference=self.card.calibration.reference(volume=scan.is_volume, sequence=sequence),
             logit=logit,
             sequence=scan.sequence,
-            warnings=(*scan.warnings, *part_of_head(scan, slices)),
+            recognized=recognized,
+            warnings=(
+                *scan.warnings,
+                *part_of_head(scan, slices),
+                *recognition_warnings(scan, recognized),
+            ),
             incomplete=scan.incomplete,
             **answer._asdict(),
         )
-        plane = scan.view.plane if scan.is_volume else None
-        return _referred(findings, uncalibrated_plane(plane))
+        return _referred(findings, uncalibrated_plane(plane_scored_as(scan, recognized)))
 
     def _slice_finding(
         self,
@@ -288,19 +335,33 @@ class Detector:
         )
 
     def _types(
-        self, scan: Scan, type_logits: NDArray[np.float32], logits: NDArray[np.float32]
+        self, sequence: MrSequence, type_logits: NDArray[np.float32], logits: NDArray[np.float32]
     ) -> dict[str, float]:
         """Return the probability of each type, averaged over slices by their tumor odds.
 
         Types were trained on T1 with contrast agent alone; other sequences have none.
         """
-        if scan.sequence not in _TYPED_SEQUENCES or not self.card.types:
+        if sequence not in _TYPED_SEQUENCES or not self.card.types:
             return {}
         weights = np.exp(logits - logits.max())
         shares = np.exp(type_logits - type_logits.max(axis=1, keepdims=True))
         shares = shares / shares.sum(axis=1, keepdims=True)
         mean = weights @ shares / weights.sum()
         return dict(zip(self.card.types, map(float, mean), strict=True))
+
+
+def _loaded_again(
+    kind: type[Detector], loaded_with: tuple[Any, ...], sha256: str, changed: Mapping[str, Any]
+) -> Detector:
+    """Return a detector that was pickled, from the same file."""
+    detector = kind(*loaded_with)
+    if detector.model["sha256"] != sha256:
+        raise ModelError(
+            f"{loaded_with[0]}: another file than when the detector was pickled; load it again"
+        )
+    for name, value in changed.items():
+        setattr(detector, name, value)
+    return detector
 
 
 def _missing_of_study(findings: Sequence[Findings]) -> tuple[Incomplete, ...]:

@@ -21,6 +21,8 @@ Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 # Slices of a call. On a CPU a thread is as fast with two as with eight, and needs less memory.
 _CPU_BATCH, _GPU_BATCH = 2, 8
+# Name of the output of the heads that recognize sequence, plane, skull and turn.
+RECOGNITION = "recognition"
 
 
 class Output(NamedTuple):
@@ -31,11 +33,13 @@ class Output(NamedTuple):
         type_logits: Logit of each tumor type, shape (b, types).
         ood_scores: Out-of-distribution score of each slice, shape (b,), 1 at its threshold; all 0
             if the detector file has no out-of-distribution model.
+        recognition: Logits of the recognition heads, shape (b, k); k is 0 in a file without them.
     """
 
     cell_logits: FloatBatch
     type_logits: FloatBatch
     ood_scores: FloatBatch
+    recognition: FloatBatch
 
     @classmethod
     def joined(cls, parts: Iterable["Output"]) -> "Output":
@@ -76,7 +80,7 @@ class Engine:
             x: Slices with their neighbors, normalized, shape (b, 3, h, w).
 
         Returns:
-            Logits and out-of-distribution scores.
+            Logits, out-of-distribution scores and what is recognized.
         """
         return _output_of(self._network, x)
 
@@ -92,7 +96,7 @@ class Engine:
             alone: Whether no other scan is computed at the same time.
 
         Yields:
-            The threads, until the scan is computed.
+            The threads.
         """
         if self._network.on_gpu or self.threads == 1 or (alone and count == 1):
             yield Workers(self.run, _GPU_BATCH if self._network.on_gpu else _CPU_BATCH)
@@ -147,4 +151,5 @@ def _output_of(network: OnnxNetwork, x: FloatBatch) -> Output:
         found["cell_logits"],
         found["type_logits"],
         found.get("distance", np.zeros(len(x), dtype=np.float32)),
+        found.get(RECOGNITION, np.zeros((len(x), 0), dtype=np.float32)),
     )

@@ -80,10 +80,12 @@ class OnnxNetwork:
         self.metadata: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
         self.on_gpu = self._session.get_providers()[0] != _CPU
         self._outputs = [output.name for output in self._session.get_outputs()]
+        # Type and shape of each input by name; sizes that are not fixed are names or None.
+        self.inputs = {node.name: (node.type, node.shape) for node in self._session.get_inputs()}
 
     def run(self, x: FloatBatch) -> Mapping[str, FloatBatch]:
         """Return the outputs by name; the input has shape (b, 3, h, w)."""
-        found = self._session.run(self._outputs, {"x": x})
+        found = self._session.run(self._outputs, {next(iter(self.inputs)): x})
         return dict(zip(self._outputs, found, strict=True))
 
 

@@ -13,10 +13,12 @@ from pydantic.dataclasses import dataclass
 
 from meninx._detect.preprocessing import Preprocessing
 from meninx._errors import OptionError
-from meninx._learn.model.network import CELL_STRIDE, COARSE_STRIDE
+from meninx._learn.model.network import CELL_STRIDE, CELLS, COARSE_STRIDE
 
 Initialization = Literal["random", "meninx", "imagenet"]
 _INITIALIZATIONS: tuple[Initialization, ...] = get_args(Initialization)
+Frozen = Literal["nothing", "backbone", "features"]
+FROZEN: tuple[Frozen, ...] = get_args(Frozen)
 Precision = Literal["auto", "bf16-mixed", "16-mixed", "32-true"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 # Key of a recipe file: an array of tables, each with the changes of a further training.
@@ -42,11 +44,15 @@ class NetworkRecipe:
         dropout: Share of feature maps left out in training, 0..1.
         initialization: First weights: `random`, `meninx` (the shipped detector's weights) or
             `imagenet`.
+        frozen: What keeps its first weights: `nothing`, `backbone` (stem and four stages), or
+            `features`, all but the last layer of fine cells, which is then fitted at once, by
+            logistic regression: a linear probe.
     """
 
     architecture: Literal["cells", "pooled"] = "cells"
     dropout: Share = 0.1
     initialization: Initialization = "random"
+    frozen: Frozen = "nothing"
 
 
 @dataclass(frozen=True, config=_CHECKED)
@@ -115,6 +121,8 @@ class TrainingRecipe:
 
     Args:
         epochs: Number of epochs, each of `pictures_per_epoch` pictures.
+        further_epochs: Number of epochs of a resumed run after these: the learning rate begins at
+            a tenth of its peak and falls to zero again.
         pictures_per_epoch: Number of pictures drawn for each epoch, by `SamplingRecipe`.
         size: Side of training pictures, pixels; 0 for that of the detector's input. Random zoom
             makes training heads smaller on average, and a network is better on slightly larger ones
@@ -140,6 +148,7 @@ class TrainingRecipe:
     """
 
     epochs: PositiveCount = 40
+    further_epochs: Count = 0
     pictures_per_epoch: PositiveCount = 3000
     size: Count = 0
     smaller_sizes: tuple[PositiveCount, ...] = ()
@@ -306,6 +315,8 @@ def changed_recipe(
     initialization: str | None = None,
     precision: str | None = None,
     epochs: int | None = None,
+    frozen: str | None = None,
+    further_epochs: int = 0,
 ) -> Recipe:
     """Return a recipe with the changes of a user.
 
@@ -314,23 +325,33 @@ def changed_recipe(
         initialization: First weights: `random`, `meninx` or `imagenet`; None to leave the recipe's.
         precision: Arithmetic, one of `PRECISIONS`; None to leave the recipe's.
         epochs: Number of epochs; None to leave the recipe's.
+        frozen: What keeps its first weights, one of `FROZEN`; None to leave the recipe's.
+        further_epochs: Number of epochs after the schedule's end, of a resumed run.
 
     Returns:
         The changed recipe.
 
     Raises:
-        OptionError: If there is no such initialization or precision.
+        OptionError: If there is no such initialization, precision or part of a network, or the
+            architecture has no such part.
     """
     network, training = recipe.network, recipe.training
     if initialization is not None:
         chosen = _checked(initialization, _INITIALIZATIONS, "--init")
         network = dataclasses.replace(network, initialization=chosen)
+    if frozen is not None:
+        network = dataclasses.replace(network, frozen=_checked(frozen, FROZEN, "--freeze"))
     if precision is not None:
         chosen = _checked(precision, PRECISIONS, "--precision")
         training = dataclasses.replace(training, precision=chosen)
     if epochs is not None:
         training = dataclasses.replace(training, epochs=epochs)
-    return dataclasses.replace(recipe, network=network, training=training)
+    if further_epochs:
+        training = dataclasses.replace(training, further_epochs=further_epochs)
+    changed = dataclasses.replace(recipe, network=network, training=training)
+    if frozen is not None and (faults := _impossible(changed)):
+        raise OptionError(f"--freeze {frozen}: {'; '.join(faults)}")
+    return changed
 
 
 def _checked(name: str, names: tuple[Any, ...], option: str) -> Any:
@@ -409,6 +430,8 @@ def _impossible(recipe: Recipe) -> list[str]:
             "sampling.phantoms: a share is simulated, but there are no heads for it; set phantoms "
             "or augmented_heads above 0"
         )
+    if recipe.network.frozen == "features" and recipe.network.architecture != CELLS:
+        faults.append("network.frozen: features are those of the architecture cells")
     if sampling.calibration_phantoms == 1:
         faults.append("sampling.calibration_phantoms: expected 0, or 2 and more to have both kinds")
     if training.validation_fold and training.validation_fold in (

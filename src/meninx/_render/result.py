@@ -19,6 +19,7 @@ from meninx._render.explanation_sheet import explanation_sheet
 from meninx._render.heatmap import heat_volume
 from meninx._render.heatmap_check import HeatmapCheck, check_heatmap
 from meninx._render.hottest_slice import hottest_slice_picture
+from meninx._render.region import Region, regions_of
 from meninx._scan.scan import Headers, Identity, Scan
 from meninx._scan.unread import Unread
 
@@ -118,6 +119,11 @@ class Result:
         return heat
 
     @cached_property
+    def regions(self) -> tuple[Region, ...]:
+        """The hot regions of the heat map, the hottest first; none without a heat map."""
+        return () if self.heat is None else regions_of(self.scored_scan, self.heat)
+
+    @cached_property
     def picture(self) -> Image.Image:
         """The hottest slice, with the heat map unless it is withheld; copy it before changes."""
         return hottest_slice_picture(self.scored_scan, self.findings, self.withheld)
@@ -130,3 +136,20 @@ class Result:
         """Return the findings of the hottest slice only, because a table may have thousands."""
         hottest = self.findings.hottest
         return replace(self.findings, slices=(hottest,) if hottest else ())
+
+
+def explain(scan: Scan, detector: Detector) -> Image.Image:
+    """Draw why a scan has its answer: the hottest slice with its heat map, and all scores.
+
+    Args:
+        scan: A volume or a picture.
+        detector: Detector to score it with.
+
+    Returns:
+        The explanation sheet, as `meninx explain` writes it. Without a heat map if that fails its
+        check; the sheet says why.
+
+    Raises:
+        ValueError: If the scan is refused.
+    """
+    return Result.of(scan, detector).sheet()

@@ -7,7 +7,7 @@ from functools import cached_property, partial
 from typing import Any, Literal, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from meninx._errors import UnreadableFile, UnsupportedScan
 from meninx._scan.completeness import Incomplete
@@ -105,6 +105,8 @@ class Scan:
             row, slice of DICOM and pictures), float32, exact for 16 bits.
         affine: Voxel index to LPS mm, shape (4, 4); None for a picture.
         sequence: MR sequence.
+        other_contrast: Whether headers or the name describe another contrast, such as diffusion;
+            then the sequence is `unknown`, and none must be guessed.
         identity: UIDs and the patient's hash.
         colorfulness: Share of pixels that are colored, 0..1.
         slice_axis: Voxel axis along which slices follow each other, if the format defines it or
@@ -130,6 +132,7 @@ class Scan:
     voxels: Voxels
     affine: Float64Array | None = None
     sequence: Sequence = "unknown"
+    other_contrast: bool = False
     identity: Identity = field(default_factory=Identity)
     colorfulness: float = 0.0
     slice_axis: int | None = None
@@ -139,6 +142,41 @@ class Scan:
     incomplete: tuple[Incomplete, ...] = ()
     exclusion: UnsupportedScan | None = None
     headers: Headers = field(default_factory=Headers)
+
+    @classmethod
+    def of(
+        cls,
+        image: Any,
+        *,
+        affine: ArrayLike | None = None,
+        spacing_mm: tuple[float, float, float] | None = None,
+        sequence: Sequence | None = None,
+        name: str = "array",
+    ) -> "Scan":
+        """Return an image in memory as a scan, as if it had been read from a file.
+
+        Args:
+            image: A picture, shape (h, w), or a volume, axes [i, j, k], maybe with one channel in
+                front: an array, a tensor, or an image of nibabel, SimpleITK or MONAI, which
+                brings its geometry.
+            affine: Voxel index to RAS mm, shape (4, 4), as nibabel and MONAI have it; None for
+                that of the image.
+            spacing_mm: Voxel size along the axes, mm, of a volume without an affine, or instead
+                of that of the affine.
+            sequence: MR sequence; None to find it in the name.
+            name: Name of the scan, for findings and messages.
+
+        Returns:
+            The scan.
+
+        Raises:
+            OptionError: If a volume comes without geometry, or the shape is that of no scan.
+            InputError: If the values can't be used: blank, not finite, no plain numbers, or an
+                affine that is none.
+        """
+        from meninx._scan.arrays import scan_of
+
+        return scan_of(image, affine=affine, spacing_mm=spacing_mm, sequence=sequence, name=name)
 
     def __post_init__(self) -> None:
         if self.voxels.ndim != 3 or not self.voxels.size:

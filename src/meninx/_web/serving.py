@@ -313,7 +313,7 @@ def study_of(session: Session, reader: Reader, study_id: str, *, erased: bool = 
     """
     study = session.scalar(select(Study).where(Study.id == study_id, visible_to(reader)))
     if study is None:
-        raise HTTPException(404, "no such study")
+        raise HTTPException(404, "no such study; it may have been deleted")
     if study.erased and not erased:
         raise HTTPException(410, "this study was erased; only its opinions are left")
     return study
@@ -342,7 +342,9 @@ def shown_file(web: Web, study: Study, name: str) -> Path:
     series = stored_series(study)
     files = [view.shown for view in series if view.shown is not None]
     names = {
-        file for shown in files for file in (shown.volume, shown.heat, shown.picture, shown.thumb)
+        file
+        for shown in files
+        for file in (shown.volume, shown.heat, shown.picture, shown.thumb, shown.first)
     }
     if not name or name not in names | {view.preview for view in series}:
         raise HTTPException(404, "no such file")

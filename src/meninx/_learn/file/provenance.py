@@ -104,7 +104,7 @@ def check_same_run(output: Path, recipe: Recipe, manifest_sha256: str, processes
     """Check that a resumed run has its original settings.
 
     With another fold it would validate on pictures that it was trained on. With another number of
-    epochs or processes the learning rate would rise again.
+    epochs or processes the learning rate would rise again. Further epochs may be added once.
 
     Args:
         output: Run folder.
@@ -121,6 +121,8 @@ def check_same_run(output: Path, recipe: Recipe, manifest_sha256: str, processes
     facts = json.loads(path.read_text(encoding="utf-8"))
     before, now = facts["recipe"], json.loads(json.dumps(dataclasses.asdict(recipe)))
     changed = sorted(_changed_keys(before, now))
+    if not before["training"].get("further_epochs"):
+        changed = [key for key in changed if key != "training.further_epochs"]
     if facts.get("processes", processes) != processes:
         changed.append(f"processes = {facts['processes']}")
     if facts["manifest_sha256"] != manifest_sha256:

@@ -112,7 +112,7 @@ def unseen_out_of_fold(
     pictures, copies = {}, NO_COPIES
     for fold, path in detectors.items():
         chosen = unseen(
-            load_detector(path, threads=1),
+            load_detector(path, threads=1).card,
             manifest,
             allow_leaks=bool(manifest.leaks),
             fold=fold,

@@ -30,6 +30,8 @@ from meninx._learn.recipe import Recipe
 
 # Steps in which AdamW's averages, which a part of a training does not keep, become reliable.
 _GATHERING = 50
+# Where the learning rate of further epochs begins, share of its peak.
+_FURTHER_PEAK = 0.1
 
 
 class DetectorTraining(lightning.LightningModule):
@@ -50,6 +52,9 @@ class DetectorTraining(lightning.LightningModule):
         self.first_epoch = first_epoch
         self.network = build_network(recipe.network.architecture, recipe.network.dropout)
         self.network.to(memory_format=torch.channels_last)
+        self._frozen = [self.network.stem, self.network.stages]
+        if recipe.network.frozen == "nothing":
+            self._frozen = []
         self.validation = Validation()
         self.type_weights: Tensor | None
         self.register_buffer("type_weights", type_weights, persistent=False)
@@ -90,6 +95,9 @@ class DetectorTraining(lightning.LightningModule):
         """Seed each epoch separately, so that a resumed run draws the same as an unbroken one."""
         seed = self.recipe.training.seed * 100_003 + self.recipe_epoch + 1
         torch.manual_seed(seed + 7_919 * self.global_rank)
+        # Frozen parts keep the statistics of their first weights, too.
+        for part in self._frozen:
+            part.eval()
 
     def on_after_batch_transfer(self, batch: SliceBatch, dataloader_idx: int) -> SliceBatch:  # noqa: ARG002
         """Return a batch, augmented in training, on its device."""
@@ -150,8 +158,12 @@ class DetectorTraining(lightning.LightningModule):
     def configure_optimizers(self) -> Any:
         """Return AdamW with a linear warm-up and a cosine that ends at the last step."""
         training = self.recipe.training
-        decayed = [p for p in self.network.parameters() if p.ndim > 1]
-        plain = [p for p in self.network.parameters() if p.ndim <= 1]
+        # Not before: the first weights may have replaced convolutions.
+        for part in self._frozen:
+            part.requires_grad_(requires_grad=False)
+        learned = [p for p in self.network.parameters() if p.requires_grad]
+        decayed = [p for p in learned if p.ndim > 1]
+        plain = [p for p in learned if p.ndim <= 1]
         groups: list[dict[str, Any]] = [
             {"params": decayed},
             {"params": plain, "weight_decay": 0.0},
@@ -162,8 +174,10 @@ class DetectorTraining(lightning.LightningModule):
             weight_decay=training.weight_decay,
         )
         steps = int(self.trainer.estimated_stepping_batches)
-        passed = steps * self.first_epoch // max(1, training.epochs - self.first_epoch)
-        factor = cosine_with_warmup(passed + steps, training.warmup)
+        epochs = training.epochs + training.further_epochs
+        passed = steps * self.first_epoch // max(1, epochs - self.first_epoch)
+        total = (passed + steps) * training.epochs // epochs
+        factor = cosine_with_warmup(total, training.warmup, passed + steps - total)
         if passed:
             factor = _resumed(factor, passed)
         schedule = LambdaLR(optimizer, factor)
@@ -173,17 +187,21 @@ class DetectorTraining(lightning.LightningModule):
         }
 
 
-def cosine_with_warmup(total: int, warmup: float) -> Callable[[int], float]:
+def cosine_with_warmup(total: int, warmup: float, further: int = 0) -> Callable[[int], float]:
     """Return the learning rate's factor at each step.
 
     It rises linearly for the first `warmup` share of the `total` steps and falls as half a cosine
-    to zero at the last (Loshchilov and Hutter 2017).
+    to zero at the last (Loshchilov and Hutter 2017). For `further` steps it falls again, from a
+    tenth of the peak.
     """
     rising = max(1, round(total * warmup))
 
     def factor(step: int) -> float:
         if step < rising:
             return (step + 1) / rising
+        if step >= total and further:
+            again = min(1.0, (step - total) / max(1, further - 1))
+            return _FURTHER_PEAK * 0.5 * (1 + math.cos(math.pi * again))
         passed = min(1.0, (step - rising) / max(1, total - 1 - rising))
         return 0.5 * (1 + math.cos(math.pi * passed))
 

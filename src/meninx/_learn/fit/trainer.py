@@ -142,7 +142,7 @@ def fit(
     trainer = trainer_for(
         training,
         callbacks,
-        max_epochs=training.epochs - module.first_epoch,
+        max_epochs=training.epochs + training.further_epochs - module.first_epoch,
         plugins=DirectCheckpointIO(),
         logger=TensorBoardLogger(output, name="", version="tensorboard"),
         num_sanity_val_steps=0,

@@ -32,6 +32,7 @@ from meninx._learn.fit.epochs import read_epochs
 from meninx._learn.fit.initialization import initialize
 from meninx._learn.fit.losses import type_weights
 from meninx._learn.fit.module import DetectorTraining
+from meninx._learn.fit.probe import fit_probe
 from meninx._learn.fit.trainer import fit, last_checkpoint
 from meninx._learn.input.dataset import Example, SliceDataset, examples_of
 from meninx._learn.input.simulation import simulated_examples
@@ -99,6 +100,7 @@ def train(
         DataError: If the training or the validation pictures are missing or of one class only.
     """
     training = recipe.training
+    _check_frozen(recipe, weights)
     lightning.seed_everything(training.seed, workers=True, verbose=False)
     learned, held_out = read_examples(manifest, recipe, heads)
     output.mkdir(parents=True, exist_ok=True)
@@ -116,7 +118,11 @@ def train(
         before = origin_of(output)
     if is_first_process():
         write_provenance(output, recipe, manifest, before, process_count())
-    fit(module, training_set, validation_set, output, checkpoint)
+    if recipe.network.frozen == "features":
+        probe = fit_probe(module, training_set, validation_set)
+        (output / "probe.json").write_text(json.dumps(probe, indent=2) + "\n", encoding="utf-8")
+    else:
+        fit(module, training_set, validation_set, output, checkpoint)
     if not is_first_process():
         return Run(output, output / DETECTOR_NAME, {})
     log.info("describing pictures")
@@ -127,6 +133,20 @@ def train(
     figures = _finish(module, training_set, validation_set, output, training_data, heads)
     copies = Counter(compress((picture.fold for picture in manifest.pictures), copied))
     return Run(output, output / DETECTOR_NAME, figures, copies, before.seen_slices.complete)
+
+
+def _check_frozen(recipe: Recipe, weights: Path | None) -> None:
+    """Check that what is frozen has weights."""
+    network = recipe.network
+    if network.frozen == "nothing" or weights is not None:
+        return
+    if network.initialization == "random" or (
+        network.frozen == "features" and network.initialization == "imagenet"
+    ):
+        raise OptionError(
+            f"{network.frozen} can't be frozen with weights from {network.initialization}: begin "
+            "with --init meninx, or name --weights"
+        )
 
 
 def _training_data(

@@ -157,14 +157,30 @@ class CellNetwork(Backbone):
             Logits of fine cells, shape (b, h / 8, w / 8), and of coarse cells, shape
             (b, h / 16, w / 16).
         """
-        second, third, fourth = stage_maps[1:]
-        features = self.dropout(fourth)
+        features = self.dropout(stage_maps[3])
+        fine = self.fine_head(self._merged(stage_maps[1], stage_maps[2], features))[:, 0]
+        return fine, self.cell_head(features)[:, 0]
+
+    def fine_features(self, stage_maps: list[Tensor]) -> Tensor:
+        """Return the features that the last layer of fine cells reads.
+
+        Args:
+            stage_maps: Maps of all stages, as `stage_maps` returns them.
+
+        Returns:
+            Features, shape (b, 128, h / 8, w / 8).
+        """
+        return self._merged(stage_maps[1], stage_maps[2], stage_maps[3])
+
+    def _merged(self, second: Tensor, third: Tensor, features: Tensor) -> Tensor:
+        """Return the decoder's map of the last three stages."""
         # Both have a stride of 16 pixels, so they are added before they are enlarged.
         deep = self.laterals[1](third) + self.laterals[2](features)
         merged = self.laterals[0](second) + F.interpolate(
             deep, scale_factor=2.0, mode="bilinear", align_corners=False
         )
-        return self.fine_head(self.smooth(merged))[:, 0], self.cell_head(features)[:, 0]
+        smooth: Tensor = self.smooth(merged)
+        return smooth
 
     def type_features(self, stage_maps: list[Tensor], coarse: Tensor) -> Tensor:
         """Return the last two stages' maps, averaged over each of `_TYPE_WINDOWS`.

@@ -15,7 +15,7 @@ from meninx._scan.frame import Frame
 from meninx._scan.limits import DEFAULT_LIMITS, Limits
 from meninx._scan.plausibility import with_plausible_geometry
 from meninx._scan.scan import Headers, Scan
-from meninx._scan.sequence import sequence_of
+from meninx._scan.sequence import describes_other_contrast, sequence_of
 from meninx._scan.series import Stack, coinciding
 from meninx._scan.source import reading
 from meninx._scan.warning import ScanWarning
@@ -54,6 +54,7 @@ def read_stack(
             voxels=without_padding(voxels.transpose(2, 1, 0), 2),
             affine=affine,
             sequence=sequence_of(first.acquisition),
+            other_contrast=describes_other_contrast(first.acquisition),
             slice_axis=2,
             identity=stack.identity,
             positions_mm=spacing.positions_mm if spacing else None,

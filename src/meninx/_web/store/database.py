@@ -10,6 +10,9 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -428,8 +431,50 @@ def migrate(address: str, revision: str = "head") -> None:
     Args:
         address: Address of the database.
         revision: Name of an alembic revision, `head` for the latest or `base` for none.
+
+    Raises:
+        OptionError: If a newer version of meninx has upgraded it.
     """
+    config = _migrations()
+    config.attributes["address"] = address
+    if (found := revision_of(address)) is not None:
+        _check_known(found, ScriptDirectory.from_config(config))
+    (command.downgrade if revision == "base" else command.upgrade)(config, revision)
+
+
+def _migrations() -> Config:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    config.attributes["address"] = address
-    (command.downgrade if revision == "base" else command.upgrade)(config, revision)
+    return config
+
+
+def _check_known(revision: str, scripts: ScriptDirectory) -> None:
+    try:
+        scripts.get_revision(revision)
+    except CommandError as error:
+        raise OptionError(
+            f"the database has revision {revision}, which this meninx does not know: a newer one "
+            "has upgraded it; install that one, or restore a backup made before the upgrade"
+        ) from error
+
+
+def latest_revision() -> str:
+    """Return the latest revision that this version knows."""
+    return ScriptDirectory.from_config(_migrations()).get_current_head() or ""
+
+
+def revision_of(address: str) -> str | None:
+    """Return the revision of a database.
+
+    Args:
+        address: Address of the database, which exists.
+
+    Returns:
+        The revision; None without tables.
+    """
+    engine = open_database(address)
+    try:
+        with engine.connect() as connection:
+            return MigrationContext.configure(connection).get_current_revision()
+    finally:
+        engine.dispose()

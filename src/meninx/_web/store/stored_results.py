@@ -21,6 +21,8 @@ class Shown:
         heat: File of the heat map; None where there is none.
         picture: File of the picture of the hottest slice; None where nothing was scored.
         thumb: File of a small picture; empty where there is none.
+        first: File of the hottest slice, or the middle one, shown until the voxels arrive; empty
+            where there is none.
         plane: Plane of its slices; None where it is not known.
         withheld: Why there is no heat map, in words; None where there is one.
         regions: Hot regions of the heat map, the hottest first; none without one.
@@ -36,6 +38,7 @@ class Shown:
     heat: str | None = None
     picture: str | None = None
     thumb: str = ""
+    first: str = ""
     plane: str | None = None
     withheld: str | None = None
     regions: tuple[Region, ...] = ()

@@ -70,8 +70,10 @@ class SeriesView:
     @property
     def sequence(self) -> str:
         """Its MR sequence in words."""
-        sequence = self.finding.sequence
-        return "unknown sequence" if sequence == "unknown" else sequence
+        named, scored_as = self.finding.sequence, self.finding.scored_as
+        if named != scored_as:
+            return f"looks like {scored_as}"
+        return "unknown sequence" if named == "unknown" else named
 
     @property
     def plane(self) -> str | None:

@@ -17,7 +17,13 @@ from meninx._web.studies.series import SeriesView, series_views
 
 When = Literal["earlier", "later", "same day", "no date"]
 # Largest number of series side by side.
-MAX_PANES = 4
+MAX_PANES = 8
+# Layouts by their name in the page's address, with the largest number of series of each.
+LAYOUTS = {"1": 1, "2": 2, "4": 4, "all": MAX_PANES}
+# What each layout is called.
+LAYOUT_WORDS = {"1": "One", "2": "Two", "4": "Four", "all": "All"}
+# Order in which sequences are hung beside another one.
+_HANGING = ("T1c", "FLAIR", "T2", "T1")
 # A series of this study by its number, or of another visit by that study's name and its number.
 _BESIDE = re.compile(r"(?:(?P<study>[0-9a-f]{24})\.)?(?P<number>\d{1,4})")
 
@@ -46,6 +52,40 @@ def chosen_beside(
         if view.viewer and view not in [shown, *chosen]:
             chosen.append(view)
     return chosen[: MAX_PANES - 1]
+
+
+def hanging(shown: SeriesView, layout: str) -> list[SeriesView]:
+    """Return the series that a layout hangs beside the first one.
+
+    Args:
+        shown: First series.
+        layout: Name of a layout, a key of `LAYOUTS`.
+
+    Returns:
+        Series of this study with an image: first the best of each other sequence, in the plane of
+        the first series where there is one; then the others.
+    """
+
+    def rank(view: SeriesView) -> tuple[int, bool, int]:
+        sequence = view.finding.sequence
+        order = _HANGING.index(sequence) if sequence in _HANGING else len(_HANGING)
+        return order, view.plane != shown.plane, view.number
+
+    others = [view for view in series_views(shown.study) if view.viewer and view != shown]
+    seen = {shown.finding.sequence}
+    first: list[SeriesView] = []
+    further: list[SeriesView] = []
+    for view in sorted(others, key=rank):
+        (further if view.finding.sequence in seen else first).append(view)
+        seen.add(view.finding.sequence)
+    return [*first, *further][: LAYOUTS[layout] - 1]
+
+
+def layouts_of(shown: SeriesView) -> dict[str, str]:
+    """Return the layouts that differ for a study, by name, in words."""
+    images = sum(view.viewer is not None for view in series_views(shown.study))
+    useful = [name for name, most in LAYOUTS.items() if most == 1 or images > most // 2]
+    return {name: LAYOUT_WORDS[name] for name in useful}
 
 
 def other_visits(session: Session, reader: Reader, study: Study) -> list[Study]:
@@ -120,6 +160,7 @@ def viewer_data(
             measured[study.id] = measurements_of(session, study)
     return {
         "study": own.id,
+        "reader": reader.id,
         "panes": [
             _pane(view, view.viewer)
             | {
@@ -166,6 +207,8 @@ def _pane(view: SeriesView, shown: Shown) -> dict[str, Any]:
         "study": view.study.id,
         "number": view.number,
         "name": view.name,
+        "sequence": view.finding.sequence,
+        "date": view.study.study_date,
         "volume": files + shown.volume,
         "heat": files + shown.heat if shown.heat else None,
         "plane": shown.plane,
