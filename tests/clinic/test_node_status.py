@@ -107,7 +107,8 @@ def test_metrics_follow_studies_from_the_scanner_to_the_pacs(node, status, sick)
     assert code == 200
     assert headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
     before = samples(text)
-    assert before["meninx_node_studies", "waiting"] == 2
+    assert before["meninx_node_studies", "waiting"] == node.health()["waiting"] == 2
+    assert node.health()["refused"] == 1
     assert before["meninx_node_last_study_seconds",] == 0
     node.start()
     wait_for(lambda: node.failed_deliveries)

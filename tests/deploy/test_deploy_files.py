@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from meninx._cli import VERBS, Verbs
-from meninx._cli.config_file import VERB_OF_SECTION, Section, variable_of
+from meninx._cli.config_file import VERB_OF_SECTION, Section, configured_options, variable_of
 from tests.deploy.image_steps import DOCKERFILE, ROOT, health_command, stages_of
 
 DEPLOY = ROOT / "deploy"
@@ -74,6 +74,18 @@ def test_every_service_of_the_compose_file_is_closed():
     # Only DICOM is open to other machines; HTTP is behind the proxy.
     opened = [port for service in services.values() for port in service.get("ports", ())]
     assert [port for port in opened if not port.startswith("127.0.0.1:")] == ["11112:11112"]
+
+
+def test_the_page_shows_a_configuration_that_is_one_and_packages_of_the_image(tmp_path):
+    page = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"\n((?: {8}(?:\[\w+\]|\w+ = .*)\n)+)", page)
+    path = tmp_path / "meninx.toml"
+    path.write_text(shown.replace("        ", ""), encoding="utf-8")
+    sections = {name: faults for name, faults, _ in configured_options(path)}
+    assert sections == {"web": [], "receive": []}
+    (packages,) = re.findall(r"apt-get install (.*)", page)
+    installed = DOCKERFILE.read_text(encoding="utf-8").split()
+    assert set(packages.split()) - {"python3-venv"} <= set(installed)
 
 
 @pytest.mark.parametrize("unit", sorted(DEPLOY.glob("*.service")), ids=lambda path: path.stem)

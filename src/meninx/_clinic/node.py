@@ -124,7 +124,7 @@ class Node:
         self._scorer = Worker(settings.worker_bytes, settings.study_seconds)
         self._started = datetime.now(UTC)
         # Since the start: instances that were refused, and studies that could not be scored.
-        self._refused, self._failed = 0, 0
+        self._failed = 0
         self._next_report, self._reported = 0.0, True
         self._stop = threading.Event()
         self._server: Any = None
@@ -195,19 +195,16 @@ class Node:
             )
             uids = {name: str(header[name].value or "").strip() for name in UIDS}
         except Exception:  # noqa: BLE001 - pydicom documents no list of what bytes make it raise
-            self._refused += 1
             log.warning(
                 "an instance was refused (0x%04x): it can't be read, or lacks a UID", NOT_UNDERSTOOD
             )
             return NOT_UNDERSTOOD
         if faults := _faults_of(uids, str(header.get("SOPClassUID", "")), event.request):
-            self._refused += 1
             log.warning("an instance was refused (0x%04x): %s", OTHER_DATA, "; ".join(faults))
             return OTHER_DATA
         try:
             self.inbox.add(uids["StudyInstanceUID"], uids["SOPInstanceUID"], data)
         except (LimitExceeded, OSError) as error:
-            self._refused += 1
             self._log_once(_reason_of(error))
             return OUT_OF_RESOURCES
         self._log_once("")
@@ -320,7 +317,7 @@ class Node:
             "waiting": len(unscored),
             "scored": counts["scored"],
             "failed": self._failed,
-            "refused": self._refused,
+            "refused": self.responses.total() - self.responses[SUCCESS],
             "results_sent": counts[SENT],
             "results_waiting": counts[WAITING] + counts[SENDING],
             "failing": self.inbox.failing(),
