@@ -11,8 +11,12 @@ SECONDS ?= 300
 # PEOPLE=--without-lgg leaves these patients out, whose license is not everybody's: in a folder of its own.
 RECIPE ?= recipes/meninx.toml
 PEOPLE ?=
+# Of `make detector`: after so many no further epoch begins.
+MINUTES ?=
 DATA_RUNS := runs$(if $(PEOPLE),/$(patsubst --%,%,$(firstword $(PEOPLE))))
 RUNS := $(DATA_RUNS)/$(basename $(notdir $(RECIPE)))
+# Finished networks, and parts of others, to commit.
+DETECTORS := lab/release/detectors/$(RUNS:runs/%=%)
 PACKS ?= $(DATA_RUNS)/real.pack $(RUNS)/sim.pack
 # One more than cores: many tests wait for a server, a browser or a process to end; with two more it took longer.
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
@@ -85,10 +89,10 @@ $(RUNS)/sim.pack: $(DATA_RUNS)/real.pack
 ifeq ($(DEVICE),cuda)
 # A machine with a GPU and the packs, with Python and its wheels, needs nothing else.
 detector:
-	PYTHONPATH=src $(PYTHON) -m lab.release.detector $(PACKS) --recipe "$(RECIPE)" --output $(RUNS) --seeds 2
+	PYTHONPATH=src $(PYTHON) -m lab.release.detector $(PACKS) --recipe "$(RECIPE)" --output $(RUNS) --detectors $(DETECTORS) --seeds 2
 else
-detector: $(PACKS)  ## Train the shipped detector again on MENINX_DATA, into runs/meninx/: hours; goes on after a stop.
-	sh lab/release/detector.sh "$(RECIPE)" $(RUNS) $(DATA_RUNS) $(PACKS)
+detector: $(PACKS)  ## Train the shipped detector again on MENINX_DATA: hours; MINUTES=150 stops, a further call goes on.
+	sh lab/release/detector.sh "$(RECIPE)" $(RUNS) $(DATA_RUNS) $(DETECTORS) "$(MINUTES)" $(PACKS)
 endif
 
 wheel: .venv/base.stamp  ## Build the wheel and try it in an environment of its own, both in dist/.

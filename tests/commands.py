@@ -3,6 +3,7 @@
 import contextlib
 import io
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -45,6 +46,7 @@ def meninx(*arguments: object, cwd: Path | None = None) -> Outcome:
         contextlib.redirect_stdout(streams[0]),
         contextlib.redirect_stderr(streams[1]),
         mock.patch.object(sys, "argv", ["meninx", *map(str, arguments)]),
+        mock.patch.dict(os.environ),
         _as_in_a_new_process(),
     ):
         try:

@@ -12,8 +12,11 @@ import click
 import pytest
 
 import meninx
+from lab.pictures import conformance
+from lab.pictures.conformance import conformance_page
 from lab.pictures.rooms import PAGE, design_page
 from meninx._cli import VERBS
+from meninx._clinic.results import RESULT_CLASSES
 from meninx._data.manifest import read_manifest
 from meninx._detect.decision import NOT_CALIBRATED
 from meninx._detect.gate import MIN_LEVELS, SMALLEST_SIDE
@@ -154,6 +157,14 @@ def test_the_tutorial_runs_as_it_stands(tmp_path):
     assert pictures["another-name.png"].fold == pictures["phantom-0000.png"].fold
     assert "LEAKING" in (tmp_path / "leaking/report.html").read_text(encoding="utf-8")
     assert "LEAKING" not in (tmp_path / "evaluation/report.html").read_text(encoding="utf-8")
+
+
+def test_the_conformance_statement_is_that_of_the_code():
+    text = conformance_page()
+    assert conformance.PAGE.read_text(encoding="utf-8") == text, (
+        "run python -m lab.pictures.conformance"
+    )
+    assert all(uid in text for uid in RESULT_CLASSES.values())
 
 
 def test_the_design_lists_the_rooms():

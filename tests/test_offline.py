@@ -75,12 +75,16 @@ train {manifest} --recipe {recipe} --output {out}/folds/fold-1
 crossvalidate {manifest} --recipe {recipe} --output {out}/folds
 export {detector} --data {manifest} --pictures 20 --tolerance 1 --output {out}/int8.onnx
 bench --runs 3 --pictures 1 --slices 2 --output {out}/bench
+config check --config {config}
 """
 # These while services run, which are the verbs left.
 BESIDE_SERVICES = """
 send {series} --to MENINX@127.0.0.1:{port}
 verify-opinions --data {out}/web
+export-opinions {out}/opinions --data {out}/web
 reset-password --data {out}/web
+backup {out}/backup --web {out}/web --node {out}/node
+restore {out}/backup --web {out}/web-again --node {out}/node-again
 """
 SERVICES = {"serve", "worker", "receive"}
 
@@ -161,6 +165,11 @@ def test_every_verb_is_watched():
 
 def test_a_verb_asks_for_nothing_and_leaves_only_its_output(place, pictures, series, tmp_path):
     (tmp_path / "recipe.toml").write_text(RECIPE)
+    (tmp_path / "meninx.toml").write_text(
+        f'[web]\ndata = "{tmp_path}/web"\nport = {free_port()}\n'
+        f'[receive]\ndata = "{tmp_path}/node"\nport = {free_port()}\n'
+        f'[score-archive]\nsource = "{series}"\n'
+    )
     with peer() as (address, asked_of_peer):
         commands = commands_of(
             COMMANDS,
@@ -170,6 +179,7 @@ def test_a_verb_asks_for_nothing_and_leaves_only_its_output(place, pictures, ser
             picture=pictures / "studies" / "phantom-0900.png",
             peer=address,
             recipe=tmp_path / "recipe.toml",
+            config=tmp_path / "meninx.toml",
             detector=shipped_detector(),
         )
         (tmp_path / "commands.json").write_text(json.dumps(commands))

@@ -51,16 +51,15 @@ def test_a_runtime_that_was_imported_before_is_asked_and_warned_of(environment, 
 PROGRAM = """
 import sys
 import meninx
-detector = meninx.load_detector(runtime=sys.argv[1])
-print(*(finding.status for finding in map(detector.score, meninx.read_scans(sys.argv[2]))))
+detector = meninx.load_detector()
+print(*(finding.status for finding in map(detector.score, meninx.read_scans(sys.argv[1]))))
 """
 
 
-@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
-def test_a_program_that_imports_meninx_asks_for_nothing_and_leaves_nothing(runtime, sick, tmp_path):
+def test_a_program_that_imports_meninx_asks_for_nothing_and_leaves_nothing(sick, tmp_path):
     write_dicom(sick.scan, tmp_path / "series", 7)
     place = Place.made(tmp_path / "watched")
-    with place.running("-c", PROGRAM, runtime, tmp_path / "series") as process:
+    with place.running("-c", PROGRAM, tmp_path / "series") as process:
         process.wait(200)
     assert place.said() == "scored\n"
     assert place.asked() == []

@@ -1,34 +1,61 @@
 // The images of a study: series side by side at one place of the patient, heat maps, marks, slice scores.
-import { Draft } from "./viewer/draft.js";
 import { followSteps, toStudy } from "./steps.js";
+import { Cine } from "./viewer/cine.js";
 import { followKeys } from "./viewer/keys.js";
 import { Marks } from "./viewer/marks.js";
+import { followOpinions } from "./viewer/opinions.js";
 import { Pane } from "./viewer/pane.js";
 import { followPointer } from "./viewer/pointer.js";
+import { followRegions } from "./viewer/regions.js";
+import { followSending } from "./viewer/sending.js";
+import { Settings } from "./viewer/settings.js";
 import { Strip } from "./viewer/strip.js";
+import { Tools } from "./viewer/tools.js";
 
 const [SMALLEST, LARGEST] = [0.5, 20];
 const PLACE = "place";
 
 class Viewer {
-  constructor(box, data, panes) {
-    Object.assign(this, { box, data, panes, main: panes[0], tool: null });
-    const { scores, peaks } = this.main.series;
+  constructor(box, data, main, settings) {
+    Object.assign(this, { box, data, panes: [main], main, active: main, settings, tool: null });
+    const { scores, peaks } = main.series;
     this.hottest = scores.indexOf(Math.max(...scores));
     this.peak = peaks[this.hottest];
     this.where = document.getElementById("where");
-    this.strip = new Strip(document.getElementById("strip"), this.main.series, this.hottest, (slice) => this.toSlice(slice));
-    this.tools = {};
-    for (const tool of box.querySelectorAll("[data-do]")) this.tools[tool.dataset.do] = tool;
+    this.strip = new Strip(document.getElementById("strip"), main.series, this.hottest, (slice) => this.toSlice(slice));
     this.marks = new Marks(this);
-    for (const pane of panes) followPointer(pane, this);
-    this.followTools();
+    this.cine = new Cine(this);
+    this.tools = new Tools(this);
+    this.follow(main);
     followKeys(this, document.getElementById("keys"));
     this.fitted = true;
-    new ResizeObserver(() => requestAnimationFrame(() => (this.fitted ? this.fit() : this.look()))).observe(this.main.canvas);
+    new ResizeObserver(() => requestAnimationFrame(() => (this.fitted ? this.fit() : this.look()))).observe(main.canvas);
     for (const link of document.querySelectorAll("a[data-keep]")) {
       link.addEventListener("click", () => sessionStorage.setItem(PLACE, JSON.stringify(this.place)));
     }
+  }
+
+  follow(pane) {
+    followPointer(pane, this);
+    pane.canvas.addEventListener("focus", () => this.activate(pane));
+    pane.overlay.onWrite = () => { if (pane === this.active) this.tools.showWindow(); };
+    pane.element.classList.toggle("active", pane === this.active);
+  }
+
+  add(pane) {
+    this.panes.push(pane);
+    this.follow(pane);
+    if (this.locked(pane)) pane.show(this.place, this.camera);
+    this.marks.measurements.showList();
+  }
+
+  // The series that figures of the window, keys and the film apply to: the one that was last touched.
+  activate(pane) {
+    pane.say("");
+    if (pane === this.active) return;
+    this.active = pane;
+    for (const shown of this.panes) shown.element.classList.toggle("active", shown === pane);
+    this.tools.showWindow();
   }
 
   // Two series can be shown at one place only if both have patient coordinates.
@@ -43,7 +70,6 @@ class Viewer {
     if (stored && this.main.grid.holds(stored)) this.go(stored);
     else if (this.peak) this.toPeak();
     else this.go(this.main.grid.toMM(this.main.series.shape.map((side) => Math.floor(side / 2))));
-    this.box.dataset.ready = "1";
   }
 
   go(mm, source = this.main) {
@@ -66,7 +92,7 @@ class Viewer {
     this.strip.mark(slice, status);
   }
 
-  step(by, pane = this.main, axis = pane.series.axis) {
+  step(by, pane = this.active, axis = pane.series.axis) {
     const voxel = pane.grid.toVoxel(pane.place);
     voxel[axis] = pane.grid.clamp(Math.round(voxel[axis]) + by, axis);
     this.go(pane.grid.toMM(voxel), pane);
@@ -138,71 +164,25 @@ class Viewer {
     pane.window(level - width / 2, level + width / 2);
   }
 
-  nextWindow() {
-    const list = this.tools.window;
-    list.selectedIndex = (list.selectedIndex + 1) % list.options.length;
-    list.dispatchEvent(new Event("change"));
-  }
+  keepWindow(pane) { this.tools.keepWindow(pane); }
+  nextWindow() { this.tools.nextWindow(); }
 
   reset() {
-    this.tools.window.value = "auto";
-    for (const pane of this.panes) pane.preset("auto");
+    this.tools.setPreset("auto");
+    for (const name of ["invert", "flip"]) if (this.tools.all[name].getAttribute("aria-pressed") === "true") this.tools.press(name);
     this.fit();
   }
 
-  press(name) {
-    this.tools[name]?.click();
-  }
-
-  // Switch a button; return whether it is on now.
-  toggle(name) {
-    const on = this.tools[name].getAttribute("aria-pressed") !== "true";
-    this.tools[name].setAttribute("aria-pressed", String(on));
-    return on;
-  }
-
-  followTools() {
-    const actions = {
-      peak: () => this.toPeak(),
-      reset: () => this.reset(),
-      keys: () => this.showKeys(),
-      planes: () => this.setPlanes(this.toggle("planes")),
-      crosshair: () => this.showCrosshair(this.toggle("crosshair")),
-      heat: () => this.setHeat({ shown: this.toggle("heat") }),
-      contour: () => this.setHeat({ contour: this.toggle("contour") }),
-      ruler: () => this.setTool("ruler"),
-      mark: () => this.setTool("mark"),
-    };
-    for (const [name, action] of Object.entries(actions)) this.tools[name]?.addEventListener("click", action);
-    const { window: presets, opacity, threshold } = this.tools;
-    presets.addEventListener("change", () => this.panes.forEach((pane) => pane.preset(presets.value)));
-    opacity?.addEventListener("input", () => this.setHeat({ opacity: opacity.value / 100 }));
-    threshold?.addEventListener("input", () => this.setHeat({ level: Number(threshold.value) }));
-  }
+  press(name) { this.tools.press(name); }
 
   setPlanes(three) {
+    this.settings.set({ planes: three });
     for (const pane of this.panes) pane.setPlanes(three);
     this.fit();
   }
 
-  showCrosshair(on) {
-    for (const pane of this.panes) { pane.overlay.crosshair = on; pane.overlay.draw(); }
-  }
-
-  setHeat(change) {
-    for (const pane of this.panes) { Object.assign(pane.heat, change); pane.drawHeat(); }
-    if (change.level) document.getElementById("from").textContent = `${change.level} %`;
-  }
-
-  setTool(name) {
-    const on = this.toggle(name);
-    for (const tool of ["ruler", "mark"]) if (tool !== name) this.tools[tool].setAttribute("aria-pressed", "false");
-    this.tool = on ? name : null;
-    this.marks.stop();
-  }
-
   dropTool() {
-    if (this.tool) this.setTool(this.tool);
+    this.tools.drop();
     this.marks.drop();
   }
 
@@ -214,22 +194,30 @@ class Viewer {
 
   toStudy(rel) { toStudy(rel); }
 
-  showKeys() {
-    document.getElementById("keys").showModal();
-  }
+  showKeys() { this.press("keys"); }
 }
 
+// The first series can be read while the others still arrive.
 async function show(box) {
   const data = JSON.parse(document.getElementById("viewer-data").textContent);
   const elements = box.querySelectorAll(".pane");
-  const panes = [];
-  for (const [n, series] of data.panes.entries()) panes.push(await Pane.open(elements[n], series, data.panes[0].plane));
-  const viewer = new Viewer(box, data, panes);
-  const form = document.getElementById("opinion");
-  if (form) viewer.marks.keepIn(new Draft(data.study, data.panes[0].number, form));
+  const settings = new Settings(data.reader);
+  const [first, ...others] = data.panes;
+  const viewer = new Viewer(box, data, await Pane.open(elements[0], first, first.plane, settings), settings);
   viewer.start();
+  const opinions = followOpinions(viewer);
+  followRegions(viewer, opinions);
+  for (const [n, series] of others.entries()) {
+    viewer.showStatus(`Loading series ${n + 2} of ${data.panes.length}: ${series.name}`);
+    viewer.add(await Pane.open(elements[n + 1], series, first.plane, settings));
+  }
+  opinions?.restoreBox();
+  await Promise.all(viewer.panes.map((pane) => pane.heated));
+  viewer.showStatus();
+  box.dataset.ready = "1";
 }
 
 const box = document.getElementById("viewer");
-if (!box) followSteps();
+followSending();
+if (!box) { followSteps(); followOpinions(null); }
 if (box) show(box).catch((error) => { document.getElementById("where").textContent = `No image: ${error.message}`; });

@@ -304,12 +304,12 @@ def heat_maps_table() -> str:
 
 
 def bench_table() -> str:
-    """Return times of one picture, a folder and a series in each runtime."""
+    """Return times of one picture, a folder and a series in each precision."""
     stored = _read("bench")
-    runtimes = stored["runtimes"]
+    precisions = stored["precisions"]
     rows = []
-    for name, value in next(iter(runtimes.values())).items():
-        own = [figures[name] for figures in runtimes.values()]
+    for name, value in next(iter(precisions.values())).items():
+        own = [figures[name] for figures in precisions.values()]
         if isinstance(value, dict):
             for step in value:
                 spreads = (
@@ -318,7 +318,7 @@ def bench_table() -> str:
                 rows.append([f"one picture: {step}, ms", *spreads])
         else:
             rows.append([name, *(f"{figure:.2f}" for figure in own)])
-    blank = [""] * (len(runtimes) - 1)
+    blank = [""] * (len(precisions) - 1)
     cold, eager = (
         "cold command, one picture, s",
         "ResNet-18 of torchvision, eager, network alone, ms",
@@ -326,7 +326,7 @@ def bench_table() -> str:
     rows.append([cold, f"{stored[cold]:.2f}", *blank])
     if times := _read("rivals").get(eager):
         rows.append([eager, f"{times['median']:.2f} ({times['p95']:.2f})", *blank])
-    return as_table(["median (95th percentile)", *runtimes], rows)
+    return as_table(["median (95th percentile)", *precisions], rows)
 
 
 # The least that was to be reached, and the aim; None where there is no aim.
@@ -341,12 +341,12 @@ SPEED_TARGETS = {
 
 
 def speed_targets_table() -> str:
-    """Return the times of each runtime beside what was to be reached."""
+    """Return the times of each precision beside what was to be reached."""
     stored, rivals = _read("bench"), _read("rivals")["times as fast"]
-    runtimes = stored["runtimes"]
-    columns = {name: [*_reached(own), None, None] for name, own in runtimes.items()}
-    # Measured with the default runtime alone.
-    columns["onnxruntime"][-2:] = [stored["cold command, one picture, s"], rivals]
+    precisions = stored["precisions"]
+    columns = {name: [*_reached(own), None, None] for name, own in precisions.items()}
+    # Measured with the default alone.
+    columns["int8"][-2:] = [stored["cold command, one picture, s"], rivals]
     rows = []
     for number, (what, (must, aim)) in enumerate(SPEED_TARGETS.items()):
         values = (column[number] for column in columns.values())
@@ -356,7 +356,7 @@ def speed_targets_table() -> str:
 
 
 def _reached(own: Mapping[str, Any]) -> list[float]:
-    """Return the figures of one runtime in the order of `SPEED_TARGETS`."""
+    """Return the figures of one precision in the order of `SPEED_TARGETS`."""
     picture = own["one picture of 512 px, ms"]["file to finding"]
     series = own["series of 192 slices, read and scored, s"]
     return [picture["median"], picture["p95"], series, own["most memory, series, MB"]]
@@ -495,7 +495,7 @@ def rivals_table() -> str:
 
 
 def network_table() -> str:
-    """Return the network alone in each runtime and precision, on one core."""
+    """Return the network alone in each precision, on one core."""
     rows = (
         [
             name,

@@ -90,7 +90,9 @@ def faults_of(page: Any) -> Iterator[str]:
 
 def take(browser: Any, hospital: Clinic, width: int, output: Path, names: list[str] | None) -> int:
     """Take all screenshots at a width, also of whole pages; return the number of faults."""
-    context = browser.new_context(viewport={"width": width, "height": WIDTHS[width]})
+    # Dark, as reading rooms are.
+    size = {"width": width, "height": WIDTHS[width]}
+    context = browser.new_context(viewport=size, color_scheme="dark")
     page, faults = context.new_page(), 0
     sign_in(page, hospital.address, "rene")
     for name, (path, act) in pages_of(hospital).items():

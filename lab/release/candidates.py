@@ -19,10 +19,12 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
+from safetensors.torch import load_file
 
 from lab.release.packing import subset, unpack, without_folds
+from lab.release.parts import Part, stage_of
 from lab.release.planes import OTHER_PLANES
-from lab.release.training import train_unpacked
+from lab.release.training import WEIGHTS_NAME, train_unpacked
 from meninx._assess.metrics import auroc
 from meninx._detect.preprocessing import Preprocessing
 from meninx._learn.file.export import load_weights
@@ -174,6 +176,8 @@ class Job:
         half: Name of the half that it leaves out and is scored on; empty for all people.
         weights: File of the first weights; None for random ones.
         unseen: Further sources that it does not learn from; their held-out people are scored too.
+        part: Part of the network to go on from and to write; None for none.
+        ends: Time, as `time.time()` gives it, after which no further epoch begins; None for never.
     """
 
     packs: Sequence[Path]
@@ -182,10 +186,16 @@ class Job:
     half: str = ""
     weights: Path | None = None
     unseen: Sequence[str] = ()
+    part: Part | None = None
+    ends: float | None = None
 
 
-def train_and_score(job: Job) -> None:
-    """Train one network, and score the half of the people that it left out."""
+def train_and_score(job: Job) -> bool:
+    """Train one network, and score the half of the people that it left out.
+
+    Returns:
+        Whether it is finished: the time may be up before.
+    """
     job.folder.mkdir(parents=True, exist_ok=True)
     if torch.cuda.is_available():
         # Progress bars of several trainings would overwrite each other.
@@ -195,18 +205,26 @@ def train_and_score(job: Job) -> None:
     if missing := set(job.unseen) - {fact.source for fact in whole.facts}:
         raise SystemExit(f"no such source: {', '.join(missing)}")
     learned = subset(whole, [fact.source not in job.unseen for fact in whole.facts])
-    weights = train_unpacked(learned, job.recipe, job.folder, job.weights)
+    weights = train_unpacked(learned, job.recipe, job.folder, job.weights, job.part, job.ends)
+    if weights is None:
+        return False
     if job.half and not (job.folder / SCORED).is_file():
         folds = {fact.fold for fact in whole.facts} - {PEOPLE_FOLD[job.half]}
         own = without_folds(whole, folds)
         found = scores_of_scans(own, cell_logits(weights, own, job.recipe.preprocessing.size))
         (job.folder / SCORED).write_text(json.dumps(found))
+    return True
 
 
 def train_stages(jobs: Sequence[Job]) -> None:
-    """Train the stages of one network."""
-    for job in jobs:
-        train_and_score(job)
+    """Train the stages of one network, from the one that its part belongs to."""
+    first = stage_of(jobs[0].part.path) if jobs[0].part else 0
+    for job, following in zip(jobs[first:], [*jobs[first + 1 :], None], strict=True):
+        if not train_and_score(job):
+            return
+        if following and following.part and not following.part.exists:
+            weights = load_file(job.folder / WEIGHTS_NAME)
+            following.part.write(weights, following.recipe, epochs=0)
 
 
 def run_all(networks: Sequence[Sequence[Job]], at_once: int) -> None:

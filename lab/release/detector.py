@@ -2,32 +2,65 @@
 
 Trains all stages of a recipe from packs. A stopped run resumes when it is started again. A GPU
 trains all networks at once, a CPU one after the other. The weights of each network's last stage are
-copied to RUNS/NAME. Run: python -m lab.release.detector PACK ... --output RUNS [--seeds 2]
+copied to RUNS/NAME. A network that is not finished leaves its part in lab/release/detectors/, from
+which another machine goes on. Run: python -m lab.release.detector PACK ... --output RUNS
+--detectors FOLDER [--seeds 2] [--minutes 150]
 """
 
 import argparse
 import json
+import math
 import shutil
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from lab.release.candidates import HALVES, RECIPE, Job, figures, on_half, run_all, scored_halves
+from lab.release.candidates import (
+    HALVES,
+    RECIPE,
+    SCORED,
+    Job,
+    figures,
+    on_half,
+    run_all,
+    scored_halves,
+)
 from lab.release.packing import unpack
+from lab.release.parts import Part, stage_of
 from lab.release.training import WEIGHTS_NAME
 from lab.speed.throughput import network_throughput
 from meninx._learn.fit.trainer import training_device
 from meninx._learn.recipe import Recipe, read_stages
 
+# Length of a run for which the number of runs is estimated, minutes.
+RUN_MINUTES = 150
 # Folders of the stages.
-PARTS = ("first", "second", "third")
+STAGES = ("first", "second", "third")
 
 
 def jobs_of(
-    packs: Sequence[Path], parts: Sequence[Recipe], output: Path, seeds: int
+    packs: Sequence[Path],
+    recipes: Sequence[Recipe],
+    output: Path,
+    seeds: int,
+    detectors: Path,
+    ends: float | None = None,
 ) -> list[list[Job]]:
-    """Return the trainings of each network; a stage starts from the weights of the one before."""
+    """Return the trainings of each network; a stage starts from the weights of the one before.
+
+    Args:
+        packs: Packs of training slices.
+        recipes: Recipe of each stage.
+        output: Folder of the runs.
+        seeds: Number of networks of each half.
+        detectors: Folder of parts and of finished detectors; these are not trained again.
+        ends: Time, as `time.time()` gives it, after which no further epoch begins; None for never.
+
+    Returns:
+        Stages of each network.
+    """
     names = [(f"{stem_of(seed)}-{half}", half, seed) for seed in range(seeds) for half in HALVES]
     # One seed: a network of all people has no held-out people to compare seeds on.
     names.append(("all-0", "", 0))
@@ -36,14 +69,29 @@ def jobs_of(
             Job(
                 packs,
                 on_half(recipe, half, recipe.training.epochs, recipe.training.seed + seed),
-                output / part / name,
+                output / STAGES[stage] / name,
                 half,
-                output / PARTS[number - 1] / name / WEIGHTS_NAME if number else None,
+                output / STAGES[stage - 1] / name / WEIGHTS_NAME if stage else None,
+                part=Part(detectors / f"{name}.part.safetensors", stage),
+                ends=ends,
             )
-            for number, (part, recipe) in enumerate(zip(PARTS[: len(parts)], parts, strict=True))
+            for stage, recipe in enumerate(recipes)
         ]
         for name, half, seed in names
+        if not (detectors / f"{name}.onnx").is_file()
     ]
+
+
+def slices_left(jobs: Sequence[Job]) -> int:
+    """Return the number of slices that a network has still to learn from."""
+    if (jobs[-1].folder / WEIGHTS_NAME).is_file():
+        return 0
+    first = stage_of(jobs[0].part.path) if jobs[0].part else 0
+    return sum(
+        job.recipe.training.pictures_per_epoch
+        * (job.recipe.training.epochs - (job.part.epochs(job.recipe) if job.part else 0))
+        for job in jobs[first:]
+    )
 
 
 def stem_of(seed: int) -> str:
@@ -65,31 +113,50 @@ def main() -> None:
     parser.add_argument("--recipe", type=Path, default=RECIPE, help="in up to three stages")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument(
+        "--detectors", type=Path, required=True, help="finished networks and parts, to commit"
+    )
+    parser.add_argument(
         "--seeds", type=int, default=1, help="networks per half; the first one calibrates"
     )
     parser.add_argument("--at-once", type=int, default=8 if torch.cuda.is_available() else 1)
+    parser.add_argument(
+        "--minutes", type=float, help="stop after the epoch in which they are over; leaves parts"
+    )
     options = parser.parse_args()
     recipes = read_stages(options.recipe)
-    networks = jobs_of(options.packs, recipes, options.output, options.seeds)
-    slices = sum(
-        job.recipe.training.epochs * job.recipe.training.pictures_per_epoch
-        for jobs in networks
-        for job in jobs
-        if not (job.folder / WEIGHTS_NAME).is_file()
+    ends = None if options.minutes is None else time.time() + 60 * options.minutes
+    networks = jobs_of(
+        options.packs, recipes, options.output, options.seeds, options.detectors, ends
     )
-    hours = slices / network_throughput(recipes[0]) / 3600
-    print(
-        f"{slices:,} slices to learn from, about {hours:.1f} hours on {training_device()}",
-        flush=True,
-    )
+    slices = sum(map(slices_left, networks))
+    if slices:
+        speed = network_throughput(recipes[0])
+        runs = math.ceil(slices / speed / 60 / RUN_MINUTES)
+        print(
+            f"{slices:,} slices to learn from, at most {speed:.0f} a second on "
+            f"{training_device()}: {slices / speed / 3600:.1f} hours, or {runs} runs of "
+            f"{RUN_MINUTES} minutes",
+            flush=True,
+        )
     unpack(options.packs, options.output / "unpacked")
     run_all(networks, options.at_once)
-    for jobs in networks:
+    finished = [jobs for jobs in networks if (jobs[-1].folder / WEIGHTS_NAME).is_file()]
+    for jobs in finished:
         copy_weights(jobs[-1].folder, options.output)
-    for part in PARTS[: len(recipes)]:
-        for seed in range(options.seeds):
-            found = figures(scored_halves(options.output / part, stem_of(seed)))
-            print(part, stem_of(seed), json.dumps(found), flush=True)
+        if jobs[0].part:
+            jobs[0].part.path.unlink(missing_ok=True)
+    if len(finished) < len(networks):
+        print(
+            f"not finished: commit the parts in {options.detectors}, and run this again", flush=True
+        )
+        return
+    for stage in STAGES[: len(recipes)]:
+        for stem in map(stem_of, range(options.seeds)):
+            folders = [options.output / stage / f"{stem}-{half}" for half in HALVES]
+            # Networks that were finished on another machine are scored there.
+            if all((folder / SCORED).is_file() for folder in folders):
+                halves = scored_halves(options.output / stage, stem)
+                print(stage, stem, json.dumps(figures(halves)), flush=True)
 
 
 if __name__ == "__main__":

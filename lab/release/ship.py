@@ -4,7 +4,8 @@ Fits the calibrator of pictures on a fold that the run left out, copies detector
 detector.safetensors to src/meninx/weights, and writes the detector in 8-bit integers and the
 SHA-256 of all files. Measure on that fold before, and afterwards run lab/evidence/volumes.py,
 lab/speed/speed.py and lab/pictures/figures.py. MANIFEST must hold only pictures, because slices of
-stacks may be blank. Run: python -m lab.release.ship RUN MANIFEST --fold N
+stacks may be blank. Run: python -m lab.release.ship RUN MANIFEST
+--fold N --packs PACK ... --heads FOLDER
 """
 
 import argparse
@@ -16,6 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
+from lab.release.packing import unpack, without_folds
+from lab.release.rounded_gate import refit_gate
 from meninx._assess.cases import score_cases, unseen
 from meninx._data.descriptors import descriptors_of, seen_slices
 from meninx._data.facts import sha256_of
@@ -26,7 +29,9 @@ from meninx._detect.model_card import calibration_of
 from meninx._learn.file.export import recalibrate
 from meninx._learn.file.formats import export
 from meninx._learn.fit.crossvalidation import fit_pictures
+from meninx._learn.input.dataset import SliceDataset
 from meninx._scan.reading import read_one
+from meninx._synthesis.packed_heads import packed_heads
 
 WEIGHTS = Path(__file__).parents[2] / "src" / "meninx" / "weights"
 MAX_MB = 25
@@ -42,6 +47,9 @@ def main() -> None:
     parser.add_argument("--fold", type=int, required=True)
     parser.add_argument("--calibration", type=Path, help="of volumes: held_out_people.py wrote it")
     parser.add_argument("--refused", type=float, default=0.02, help="share of the fold, 0..1")
+    parser.add_argument("--packs", type=Path, nargs="+", required=True, help="of its training")
+    parser.add_argument("--unpacked", type=Path, default=Path("runs/unpacked"))
+    parser.add_argument("--heads", type=Path, required=True, help="folder of packed heads")
     options = parser.parse_args()
     for suffix in (".onnx", ".safetensors"):
         source, target = options.run / f"detector{suffix}", WEIGHTS / f"meninx{suffix}"
@@ -59,7 +67,9 @@ def main() -> None:
                 )
             calibrate(target, options.manifest, options.fold)
         print(f"{target.name}: {megabytes:.1f} MB")
-    write_8_bits(options.manifest, options.fold)
+    learned = without_folds(unpack(options.packs, options.unpacked), {options.fold})
+    heads = [head.path for head in packed_heads(options.heads) if head.fold != options.fold]
+    write_8_bits(options.manifest, options.fold, learned, heads, options.refused)
     write_sums()
     card = Detector(WEIGHTS / "meninx.onnx").card
     print(f"{card.name}, {len(card.seen)} files seen, {card.calibration}")
@@ -75,13 +85,28 @@ def ood_threshold(detector: Detector, pictures: Sequence[Picture], share: float)
     return max(1.0, round(float(np.quantile(scores, 1 - share)), 2))
 
 
-def write_8_bits(manifest: Path, fold: int) -> None:
-    """Write the detector in 8-bit integers, calibrated and checked on pictures it learned from."""
-    learned = read_manifest(manifest).without_fold(fold)
+def write_8_bits(
+    manifest: Path, fold: int, known: SliceDataset, heads: Sequence[Path], refused: float
+) -> None:
+    """Write the detector in 8-bit integers, with a gate fitted on its own features.
+
+    Args:
+        manifest: Pictures; those that it learned from set the ranges and check the change.
+        fold: Fold that it did not learn from, which sets the gate's threshold.
+        known: Slices that it learned from.
+        heads: Packed real heads, for slices without brain.
+        refused: Share of the fold that the gate refuses, 0..1.
+    """
+    collection = read_manifest(manifest)
+    learned = collection.without_fold(fold)
     step = max(1, len(learned) // PICTURES)
     target = WEIGHTS / "meninx-int8.onnx"
     change = export(WEIGHTS / "meninx.onnx", target, "int8", learned[::step])
-    print(f"{target.name}: {target.stat().st_size / 1e6:.1f} MB, {change}")
+    preprocessing = Detector(target).card.preprocessing
+    refit_gate(target, known.resized(preprocessing.size), preprocessing, heads)
+    threshold = ood_threshold(Detector(target), collection.fold(fold), refused)
+    recalibrate(target, Detector(target).card.calibration, ood_threshold=threshold)
+    print(f"{target.name}: {target.stat().st_size / 1e6:.1f} MB, {change}, gate from {threshold:g}")
 
 
 def write_sums() -> None:

@@ -1,6 +1,6 @@
-"""Time the shipped network in every runtime and precision, beside the processor's peak.
+"""Time the shipped network in both precisions, beside the processor's peak.
 
-One core, one slice at a time, all ways in turns. The peak is the fastest plain matrix product of
+One core, one slice at a time, both in turns. The peak is the fastest plain matrix product of
 several sizes and libraries. Answers are compared on a held-out fold of MANIFEST, or on synthetic
 heads.
 
@@ -26,13 +26,13 @@ from meninx._assess.speed import machine
 from meninx._data.manifest import read_manifest
 from meninx._detect.detector import Detector
 from meninx._detect.head_slices import brain_slices
-from meninx._detect.loading import shipped_detector
+from meninx._detect.loading import PRECISIONS, shipped_detector
 from meninx._detect.pooling import slice_logits
-from meninx._detect.runtimes import import_onnxruntime, import_openvino
+from meninx._detect.runtimes import import_onnxruntime
 from meninx._learn.file.formats import inputs_of
 from meninx._synthesis.phantom_studies import make_studies
 
-onnxruntime, openvino = import_onnxruntime(), import_openvino()
+onnxruntime = import_onnxruntime()
 
 ROUNDS, RUNS = 7, 12
 SIDES = (512, 768, 1024)
@@ -41,6 +41,7 @@ PICTURES = 300
 # Number of synthetic heads without a manifest.
 PHANTOMS = 6
 SHOWN_LAYERS = 12
+SINGLE = "single precision"
 Slices = NDArray[np.float32]
 Run = Callable[[Slices], dict[str, NDArray[np.float32]]]
 
@@ -54,27 +55,11 @@ def onnx_run(path: Path, threads: int = 1) -> Run:
     return lambda x: dict(zip(names, session.run(names, {"x": x}), strict=True))
 
 
-def openvino_run(path: Path, precision: str, threads: int = 1) -> Run:
-    """Return OpenVINO's answer to slices, in a precision."""
-    core = openvino.Core()
-    wanted = {
-        "INFERENCE_PRECISION_HINT": precision,
-        "INFERENCE_NUM_THREADS": threads,
-        "PERFORMANCE_HINT": "LATENCY",
-    }
-    request = core.compile_model(core.read_model(path), "CPU", wanted).create_infer_request()
-    return lambda x: {k.any_name: np.array(v) for k, v in request.infer({"x": x}).items()}
-
-
 def ways() -> dict[str, Run]:
     """Return each way to compute the network, by name."""
-    plain, rounded = shipped_detector(), shipped_detector("onnxruntime-int8")
     return {
-        "ONNX Runtime, single precision": onnx_run(plain),
-        "ONNX Runtime, 8 bits": onnx_run(rounded),
-        "OpenVINO, single precision": openvino_run(plain, "f32"),
-        "OpenVINO, bfloat16": openvino_run(plain, "bf16"),
-        "OpenVINO, 8 bits": openvino_run(rounded, "f32"),
+        SINGLE: onnx_run(shipped_detector("fp32")),
+        "8 bits": onnx_run(shipped_detector("int8")),
     }
 
 
@@ -229,16 +214,16 @@ def main() -> None:
     parser.add_argument("--fold", type=int, default=1, help="fold that was never learned from")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    detector = Detector(shipped_detector(), threads=1)
+    detector = Detector(shipped_detector("fp32"), threads=1)
     x, tumor = compared_slices(detector, options.manifest, options.fold)
     every = ways()
     times = fastest_ms({name: (lambda run=run: run(x[:1])) for name, run in every.items()})
     probabilities = {name: answers(detector, run, x) for name, run in every.items()}
     first = next(iter(probabilities.values()))
     limits = peaks()
-    layers = list(convolutions(shipped_detector()))
+    layers = list(convolutions(shipped_detector("fp32")))
     million = sum(count for _, count, _ in layers)
-    profiled = layer_ms(shipped_detector(), x[:1])
+    profiled = layer_ms(shipped_detector("fp32"), x[:1])
     figures: dict[str, Any] = {
         "machine": machine(),
         "million MACs a slice": million,
@@ -246,7 +231,7 @@ def main() -> None:
         "ways": {
             name: {
                 "one core, ms": ms,
-                "share of the peak": million / ms / limits[_precision(name)],
+                "share of the peak": million / ms / limits[name],
                 "mean change of probability": float(np.abs(probabilities[name] - first).mean()),
                 "largest": float(np.abs(probabilities[name] - first).max()),
                 "AUROC": float(roc_auc_score(tumor, probabilities[name])),
@@ -255,8 +240,8 @@ def main() -> None:
         },
         "pictures": len(x),
         "by operator, ms": {
-            name: by_operator(layer_ms(shipped_detector(runtime), x[:1]))
-            for name, runtime in (("single", "onnxruntime"), ("8 bits", "onnxruntime-int8"))
+            precision: by_operator(layer_ms(shipped_detector(precision), x[:1]))
+            for precision in PRECISIONS
         },
         "convolutions, single precision": {
             name: {"million MACs": count, "ms": ms, "share": count / ms / limits[SINGLE]}
@@ -283,14 +268,6 @@ def print_table(figures: dict[str, Any]) -> None:
     layers = figures["convolutions, single precision"].items()
     for name, layer in sorted(layers, key=lambda item: -item[1]["ms"])[:SHOWN_LAYERS]:
         print(f"  {name:32}{layer['ms']:6.2f} ms{layer['share']:5.0%} of the peak")
-
-
-SINGLE = "single precision"
-
-
-def _precision(way: str) -> str:
-    """Return the precision that a way computes in, as `peaks` names it."""
-    return way.partition(", ")[2]
 
 
 def _ms_of(names: set[str], profiled: dict[str, float]) -> float:

@@ -31,10 +31,8 @@ def turn_off_telemetry() -> None:
     """Turn off the telemetry of libraries, even if the environment enables it.
 
     `import meninx` and every process of meninx call it first, because ONNX Runtime reads its
-    variable once, on import. OpenVINO reports each import to Google Analytics, unless the package
-    that does so is missing.
+    variable once, on import.
     """
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     imported = sys.modules.get("onnxruntime")
     was_off = os.environ.get("ORT_DISABLE_TELEMETRY", "").lower() in ("1", "true")
     os.environ.update(TELEMETRY_OFF)

@@ -17,6 +17,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
 from meninx._errors import LimitExceeded, MeninxError, ProcessEnded
+from meninx._logs import LogStyle, log_of_service, log_style
 from meninx._quiet import quiet_libraries
 
 log = logging.getLogger(__name__)
@@ -81,7 +82,10 @@ class Sandbox:
     def _running(self) -> ProcessPoolExecutor:
         if self._pool is None:
             self._pool = ProcessPoolExecutor(
-                1, multiprocessing.get_context("spawn"), _limit, (self._memory_bytes,)
+                1,
+                multiprocessing.get_context("spawn"),
+                _limit,
+                (self._memory_bytes, log_style()),
             )
         return self._pool
 
@@ -142,8 +146,11 @@ class Sandbox:
             self._pool = None
 
 
-def _limit(memory_bytes: int) -> None:
-    quiet_libraries()
+def _limit(memory_bytes: int, style: LogStyle | None) -> None:
+    if style is None:
+        quiet_libraries()
+    else:
+        log_of_service(style)
     threading.Thread(target=end_with_parent, daemon=True).start()
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -61,7 +61,10 @@ def system_error_in_words(error: BaseException) -> str | None:
 def is_disk_full(error: BaseException) -> bool:
     """Return whether an error or one of its causes is a full disk."""
     full = (errno.ENOSPC, errno.EDQUOT)
-    return any(isinstance(cause, OSError) and cause.errno in full for cause in _causes(error))
+    return any(
+        cause.errno in full if isinstance(cause, OSError) else _quoted(cause) == FULL
+        for cause in _causes(error)
+    )
 
 
 def _quoted(error: BaseException) -> str | None:

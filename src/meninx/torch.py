@@ -35,7 +35,7 @@ def load_network(path: str | Path | None = None) -> Backbone:
     Raises:
         ModelError: If a file is missing or damaged.
     """
-    file = shipped_detector() if path is None else Path(path)
+    file = shipped_detector("fp32") if path is None else Path(path)
     weights = file.with_suffix(".safetensors")
     if not weights.is_file():
         raise ModelError(f"{weights}: the weights of the detector file are missing beside it")

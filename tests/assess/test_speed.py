@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from meninx._assess.speed import SERIES_SLICES, Spread, make_inputs
-from meninx._detect.runtimes import RUNTIMES
+from meninx._detect.loading import PRECISIONS
 from meninx._scan.reading import read_scans
 
 
@@ -53,8 +53,8 @@ def test_bench_reports_every_figure(tmp_path):
     assert json.loads((tmp_path / "bench.json").read_text()) == report
     with Image.open(tmp_path / "bench.png") as plot:
         assert plot.width > 500
-    assert set(report["runtimes"]) == set(RUNTIMES) > {"onnxruntime", "openvino"}
-    for figures in report["runtimes"].values():
+    assert set(report["precisions"]) == set(PRECISIONS)
+    for figures in report["precisions"].values():
         steps = figures["one picture of 512 px, ms"]
         assert set(steps) == {"read", "preprocess", "infer", "heat map", "file to finding"}
         whole = steps.pop("file to finding")["median"]

@@ -148,7 +148,7 @@ def test_a_method_of_the_gradient_explains_too_and_wants_the_weights(studies, tm
     (sheet,) = (tmp_path / "out").glob("*.png")
     meninx("explain", series, "--output", tmp_path / "cells")
     assert sheet.read_bytes() != (tmp_path / "cells" / sheet.name).read_bytes()
-    shutil.copy(shipped_detector(), tmp_path / "alone.onnx")
+    shutil.copy(shipped_detector("fp32"), tmp_path / "alone.onnx")
     alone = ("--model", tmp_path / "alone.onnx", "--output", tmp_path / "none")
     result = meninx("explain", series, "--method", "grad-cam", *alone)
     assert result.returncode == 2

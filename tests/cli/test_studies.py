@@ -52,7 +52,7 @@ STUDY = StudyCalibrator(
 def model(tmp_path_factory):
     """The shipped detector, with a scale of studies."""
     path = tmp_path_factory.mktemp("model") / "studies.onnx"
-    shutil.copy(shipped_detector(), path)
+    shutil.copy(shipped_detector("fp32"), path)
     known = load_detector().card.calibration
     recalibrate(path, Calibration(known.picture, known.volume, known.by_sequence, STUDY))
     return path
@@ -62,7 +62,7 @@ def model(tmp_path_factory):
 def plain_model(tmp_path_factory):
     """The shipped detector, without a scale of studies."""
     path = tmp_path_factory.mktemp("plain") / "plain.onnx"
-    shutil.copy(shipped_detector(), path)
+    shutil.copy(shipped_detector("fp32"), path)
     recalibrate(path, replace(load_detector().card.calibration, study=None))
     return path
 

@@ -92,7 +92,7 @@ def test_results_of_headers_with_invalid_values(sick, tmp_path, value):
     )
     assert result.exit_code == 0, result.output
     kinds = sorted(path.name.split("-")[0] for path in (tmp_path / "out").rglob("*.dcm"))
-    assert kinds == ["SC", "SEG", "SR"]
+    assert kinds == ["KO", "SC", "SEG", "SR"]
 
 
 def as_greek(dataset, number):

@@ -96,12 +96,12 @@ def found_header(folder):
 def test_a_box_has_its_sides_and_what_was_said_of_it(tmp_path, scan):
     write_dicom(scan, tmp_path, 7)
     series, _ = kept(tmp_path)
-    report = report_on(series, kind="box", ends=([10, 20, 3], [19, 39, 4]), opinion="disagree")
+    report = report_on(series, kind="box", ends=([10, 20, 3], [19, 39, 4]), opinion="no_tumor")
     (group,) = report.content.get_image_measurement_groups()
     sides = {length.name.meaning: length.value for length in group.get_measurements()}
     assert sides == pytest.approx({"Width": 10 * 1.9, "Height": 20 * 1.8, "Depth": 22.0}, abs=0.01)
     (said,) = group.get_qualitative_evaluations()
-    assert said.value.value == "disagree"
+    assert said.value.value == "no_tumor"
     assert len(group.source_images) == 2
     flat = report_on(series, kind="box", ends=([10, 20, 3], [19, 39, 3]))
     (group,) = flat.content.get_image_measurement_groups()
@@ -147,6 +147,6 @@ def test_dicom3tools_finds_nothing_wrong(tmp_path, scan, form, dciodvfy):
     else:
         write_dicom(scan, folder, 7)
     series, _ = kept(folder)
-    box = Measured("opinion 2", "box", series, ([1, 2, 3], [4, 5, 6]), MADE, "agree")
+    box = Measured("opinion 2", "box", series, ([1, 2, 3], [4, 5, 6]), MADE, "tumor")
     report_on(series, box).save_as(tmp_path / "sr", enforce_file_format=True)
     without_errors(dciodvfy, tmp_path / "sr")

@@ -220,7 +220,7 @@ def test_an_unreachable_peer_is_tried_again_later(tmp_path, folder):
     node = Node(NodeSettings(tmp_path, port=0, quiet_seconds=0.2, peers=(peer_of(address),)))
     port = node.start()
     peer_of(f"MENINX@127.0.0.1:{port}").send(sorted(folder.iterdir()))
-    wait_for(lambda: node.inbox.counts()["waiting"] == 3)
+    wait_for(lambda: node.inbox.counts()["waiting"] == 4)
     wait_for(lambda: not node.inbox.due_deliveries())  # the next try waits
     node.stop()
     assert Inbox(tmp_path, 10**9).counts()["sent"] == 0
@@ -333,10 +333,10 @@ def test_a_result_whose_response_was_lost_is_not_sent_again(tmp_path, folder, ar
     peers = (peer_of(archive.address),)
     node = Node(NodeSettings(tmp_path, port=0, quiet_seconds=0.2, peers=peers))
     peer_of(f"MENINX@127.0.0.1:{node.start()}").send(sorted(folder.iterdir()))
-    wait_for(lambda: node.inbox.counts()["sent"] == 3)
+    wait_for(lambda: node.inbox.counts()["sent"] == 4)
     node.stop()
     assert archive.mute == 0
-    assert list(archive.counts.values()) == [1, 1, 1]
+    assert list(archive.counts.values()) == [1] * 4
 
 
 STEPS = """
@@ -448,7 +448,7 @@ def all_sent(data, archive):
 def test_the_command_scores_and_sends_once(tmp_path, folder, archive):
     with receiving(tmp_path / "node", "--quiet", "0.5", "--to", archive.address) as port:
         peer_of(f"MENINX@127.0.0.1:{port}").send(sorted(folder.iterdir()))
-        wait_for(lambda: len(archive.counts) == 3)
+        wait_for(lambda: len(archive.counts) == 4)
         # The same study is neither scored nor sent again.
         peer_of(f"MENINX@127.0.0.1:{port}").send(sorted(folder.iterdir()))
     assert set(archive.counts.values()) == {1}
@@ -548,6 +548,26 @@ def reports_in(node, count):
     return [pydicom.dcmread(path) for path in out.glob("SR-*.dcm")]
 
 
+def objects_in(node):
+    """Return all results of the node's study but the note of its rejected ones, by UID."""
+    paths = node.settings.folder.glob("studies/*/results/*.dcm")
+    found = [pydicom.dcmread(path) for path in paths if not path.name.startswith("REJECTED")]
+    return {dataset.SOPInstanceUID: dataset for dataset in found}
+
+
+def rejected_in(node):
+    """Return the UIDs of the results that the last note rejects."""
+    (path,) = node.settings.folder.glob("studies/*/results/REJECTED-*.dcm")
+    note = pydicom.dcmread(path)
+    (title,) = note.ConceptNameCodeSequence
+    assert (title.CodeValue, note.Modality) == ("113001", "KO")
+    return {
+        str(item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID)
+        for item in note.ContentSequence
+        if item.ValueType in ("IMAGE", "COMPOSITE")
+    }
+
+
 def replaced_by(report):
     return {
         str(reference.ReferencedSOPInstanceUID)
@@ -572,15 +592,20 @@ def test_an_extended_or_corrected_study_is_scored_again_and_names_replaced_repor
     send(first[:5])
     (part,) = reports_in(node, 1)
     assert not replaced_by(part)
+    stale = objects_in(node)
     send(first[5:])
     (whole,) = reports_in(node, 2)
     assert replaced_by(whole) == {part.SOPInstanceUID}
+    rejected = rejected_in(node)
+    assert rejected == stale.keys() and part.SOPInstanceUID in rejected
     send(first)  # the same again is no change
     for dataset in datasets:
         dataset.PatientID, dataset.PatientName = "CORRECTED-3", "Right^Person"
     send(paths("identity"))
     (corrected,) = reports_in(node, 3)
     assert corrected.PatientID == "CORRECTED-3"
+    assert {data.PatientID for data in objects_in(node).values()} == {"CORRECTED-3"}
+    assert len(rejected_in(node)) == 4 and whole.SOPInstanceUID in rejected_in(node)
     assert replaced_by(corrected) == {part.SOPInstanceUID, whole.SOPInstanceUID}
     darker = datasets[4].pixel_array.copy()
     darker[20:60, 20:60] //= 2
@@ -592,9 +617,9 @@ def test_an_extended_or_corrected_study_is_scored_again_and_names_replaced_repor
     uids = {report.SOPInstanceUID for report in (part, whole, corrected, repaired)}
     assert len(uids) == 4 and uids <= set(archive.counts)
     assert set(archive.counts.values()) == {1}
-    save(repaired, tmp_path / "SR.dcm")
-    checked = subprocess.run([dciodvfy, tmp_path / "SR.dcm"], capture_output=True, text=True)
-    assert "Error" not in checked.stdout + checked.stderr
+    for path in node.settings.folder.glob("studies/*/results/*.dcm"):
+        checked = subprocess.run([dciodvfy, path], capture_output=True, text=True)
+        assert "Error" not in checked.stdout + checked.stderr, path.name
     assert len(list(node.settings.folder.glob("studies/*/incoming/*.dcm"))) == len(datasets)
 
 

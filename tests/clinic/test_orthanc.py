@@ -23,8 +23,8 @@ pytestmark = [pytest.mark.slow]
 class Orthanc:
     """Debian's Orthanc, with everything it stores in a folder that is thrown away."""
 
-    def __init__(self, folder, node_port):
-        self.http, self.dicom = free_port(), free_port()
+    def __init__(self, folder, node_port, dicom=0):
+        self.http, self.dicom = free_port(), dicom or free_port()
         settings = {
             "Name": "test",
             "StorageDirectory": f"{folder}/storage",
@@ -108,19 +108,19 @@ def test_a_study_goes_to_the_node_and_its_results_come_back(
         (study,) = orthanc.ask("/studies")
         orthanc.ask("/modalities/meninx/store", json.dumps(study))
         began = time.monotonic()
-        wait_for(lambda: len(orthanc.ask("/instances")) == len(files) + 3)
+        wait_for(lambda: len(orthanc.ask("/instances")) == len(files) + 4)
         assert time.monotonic() - began < 60
     source = pydicom.dcmread(files[0])
     found = orthanc.ask(
         f"/dicom-web/studies/{source.StudyInstanceUID}/instances?includefield=00080060"
     )
     modalities = sorted(series["00080060"]["Value"][0] for series in found)
-    assert modalities == ["MR"] * len(files) + ["OT", "SEG", "SR"]
+    assert modalities == ["KO"] + ["MR"] * len(files) + ["OT", "SEG", "SR"]
     peer = peer_of(orthanc.web)
-    assert peer.fetch(str(source.StudyInstanceUID), tmp_path / "back") == len(files) + 3
+    assert peer.fetch(str(source.StudyInstanceUID), tmp_path / "back") == len(files) + 4
     back = [pydicom.dcmread(path) for path in (tmp_path / "back").iterdir()]
     known = {str(dataset.SOPInstanceUID) for dataset in back}
-    for dataset in (dataset for dataset in back if dataset.Modality in ("SR", "SEG")):
+    for dataset in (dataset for dataset in back if dataset.Modality in ("KO", "SR", "SEG")):
         path = tmp_path / f"{dataset.Modality}.dcm"
         dataset.save_as(path)
         checked = subprocess.run([dciodvfy, path], capture_output=True, text=True, check=False)

@@ -9,14 +9,14 @@ import pydicom
 import pytest
 
 from meninx._clinic.result_context import context_of
-from meninx._clinic.results import write_dicom_results
+from meninx._clinic.results import RESULT_CLASSES, write_dicom_results
 from meninx._clinic.structured_report import structured_report
 from meninx._detect.answer_words import borders_in_words
 from meninx._detect.loading import load_detector
 from meninx._labels import TYPE_NAMES
 from meninx._render.heatmap import heat_volume
 from meninx._render.heatmap_check import HeatmapCheck
-from meninx._render.region import region_of
+from meninx._render.region import islands_of, region_of
 from meninx._scan.completeness import Incomplete
 from meninx._scan.incomplete_note import IncompleteNote
 from meninx._scan.scan import Scan
@@ -115,9 +115,10 @@ def test_objects_are_valid_and_lie_on_the_lesion(detector, tmp_path, dciodvfy, p
     made, read, findings = results_of(detector, tmp_path / "in", tmp_path / "out")
     assert findings.decision in ("tumor", "refer")
     assert read.view.plane == ("axial" if plane in ("sagittal in 3-D", "oblique") else plane)
-    assert set(made) == {"SR", "SC", "SEG"}
-    for path in made.values():
+    assert set(made) == {"SR", "SC", "SEG", "KO"}
+    for kind, path in made.items():
         without_errors(dciodvfy, path)
+        assert pydicom.dcmread(path).SOPClassUID == RESULT_CLASSES[kind]
     region, lesion = region_in(made["SEG"], read), mask > 0
     assert np.allclose(read.affine, scan.affine, atol=1e-3)
     assert (region == region_of(heat_volume(read, findings))).all()
@@ -125,6 +126,17 @@ def test_objects_are_valid_and_lie_on_the_lesion(detector, tmp_path, dciodvfy, p
     assert (region & lesion).sum() / region.sum() > 5 * lesion.mean()
     assert region.mean() < 0.15
     report = hd.sr.srread(made["SR"])
+    # Each region is a segment and a group, tracked as one thing.
+    tracked = {
+        str(group.tracking_identifier): str(group.tracking_uid)
+        for group in report.content.get_image_measurement_groups()
+    }
+    segments = pydicom.dcmread(made["SEG"]).SegmentSequence
+    for segment, (number, island) in zip(
+        segments, enumerate(islands_of(heat_volume(read, findings)), 1), strict=True
+    ):
+        assert tracked[f"region {number} of the heat map"] == segment.TrackingUID
+        assert island.mask.any()
     assert report.VerificationFlag == "UNVERIFIED"
     groups = report.content.get_planar_roi_measurement_groups()
     assert groups
@@ -152,6 +164,10 @@ def test_objects_are_valid_and_lie_on_the_lesion(detector, tmp_path, dciodvfy, p
         for reference in series.ReferencedSOPSequence
     }
     assert referred == set(by_uid)
+    selected = set().union(*map(images_of, pydicom.dcmread(made["KO"]).ContentSequence))
+    assert selected and selected <= set(by_uid)
+    if form != "enhanced" and findings.decision == "tumor":
+        assert selected == {uid for group in groups for uid in images_of(group[0])}
 
 
 def test_objects_belong_to_the_patient_and_a_rerun_replaces_them(detector, tmp_path):
@@ -160,13 +176,13 @@ def test_objects_belong_to_the_patient_and_a_rerun_replaces_them(detector, tmp_p
     first, _, _ = results_of(detector, tmp_path / "in", tmp_path / "out")
     again, _, _ = results_of(detector, tmp_path / "in", tmp_path / "out")
     assert first == again
-    assert len(list((tmp_path / "out").iterdir())) == 3
+    assert len(list((tmp_path / "out").iterdir())) == 4
     source = pydicom.dcmread(next((tmp_path / "in").iterdir()))
     objects = [pydicom.dcmread(path) for path in again.values()]
     for name in ("StudyInstanceUID", "PatientID", "PatientName", "PatientBirthDate", "StudyDate"):
         assert {dataset[name].value for dataset in objects} == {source[name].value}
     series = {dataset.SeriesInstanceUID for dataset in objects}
-    assert len(series) == 3 and source.SeriesInstanceUID not in series
+    assert len(series) == 4 and source.SeriesInstanceUID not in series
     assert all("not for diagnosis" in dataset.SeriesDescription for dataset in objects)
     capture = pydicom.dcmread(again["SC"])
     assert capture.BurnedInAnnotation == "YES"
@@ -265,8 +281,9 @@ def test_a_scan_that_came_incomplete_is_reported_so(detector, tmp_path, dciodvfy
     IncompleteNote(study, missing).write(tmp_path / "in")
     made, _, findings = results_of(detector, tmp_path / "in", tmp_path / "out")
     assert (findings.decision, findings.reason) == ("refer", "incomplete")
-    for path in made.values():
+    for kind, path in made.items():
         without_errors(dciodvfy, path)
+        assert pydicom.dcmread(path).SOPClassUID == RESULT_CLASSES[kind]
     report = hd.sr.srread(made["SR"])
     assert report.CompletionFlag == "PARTIAL"
     said = [

@@ -16,6 +16,7 @@ from meninx._detect.answer_words import (
 from meninx._detect.calibration import Reference
 from meninx._detect.decision import Borders
 from meninx._detect.findings import Findings, SeriesWeight, StudyFindings
+from meninx._detect.recognition import Recognized
 from meninx._scan.warning import ScanWarning
 
 REFERRED = Findings(
@@ -67,6 +68,8 @@ def test_borrowed_references_and_doubtful_geometry_are_reported():
     )
     doubtful = replace(REFERRED, warnings=(ScanWarning("geometry_doubtful", "as it is"),))
     assert measured_on(doubtful).endswith("it has the scale of axial series.")
+    axial = replace(doubtful, recognized=Recognized(plane="axial"))
+    assert "it looks axial: it has the scale of axial series." in measured_on(axial)
     plain = StudyFindings("s", decision="tumor", reference=Reference("people", 79, 44))
     assert measured_on(plain) == (
         "Compared with 79 people with a tumor and 44 tumor-free, none of them used in training."

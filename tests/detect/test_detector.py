@@ -28,6 +28,7 @@ KEYS = [
     "scan",
     "identity",
     "sequence",
+    "recognized",
     "status",
     "reason",
     "message",

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meninx._detect.preprocessing import Preprocessing, crop_window_of
-from meninx._scan.background import foreground, intensity_range
+from meninx._scan.intensity import foreground, intensity_range
 
 
 def picture(height=90, width=70, top=20, left=10, bottom=80, right=50):

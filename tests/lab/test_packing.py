@@ -2,12 +2,14 @@
 
 import os
 import subprocess
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from pytorch_lightning.callbacks import Timer
 
 from lab.release import candidates, detector, finish
 from lab.release.packing import subset, unpack, without_folds, write_pack
@@ -171,6 +173,8 @@ def test_each_recipe_s_and_each_choice_of_people_s_files_lie_apart(recipe, peopl
         f'"{recipe}"',
         runs,
         data,
+        f"lab/release/detectors/{runs.removeprefix('runs/')}",
+        '""',
         f"{data}/real.pack",
         f"{runs}/sim.pack",
     ]
@@ -201,7 +205,7 @@ def test_make_detector_asks_for_the_data_before_it_installs_anything():
 def test_the_detector_s_training_resumes_after_a_stop(pack, tmp_path):
     """Both parts, on each half and on all people, as `make detector` does."""
     second = replace(TINY, training=replace(TINY.training, epochs=2, seed=2))
-    networks = detector.jobs_of([pack], [TINY, second], tmp_path, 1)
+    networks = detector.jobs_of([pack], [TINY, second], tmp_path, 1, tmp_path / "detectors")
     folders = [[str(job.folder.relative_to(tmp_path)) for job in jobs] for jobs in networks]
     names = ("half-a", "half-b", "all-0")
     assert folders == [[f"first/{name}", f"second/{name}"] for name in names]
@@ -233,3 +237,45 @@ def test_the_detector_s_training_resumes_after_a_stop(pack, tmp_path):
     detector.copy_weights(last, tmp_path)
     kept = tmp_path / "all-0" / "weights.safetensors"
     assert kept.read_bytes() == (last / "weights.safetensors").read_bytes()
+
+
+def test_another_machine_goes_on_from_a_part(pack, tmp_path):
+    """The first machine's time ends after two of three epochs; the second finishes both stages."""
+    grown = replace(TINY, training=replace(TINY.training, smaller_sizes=(48,)))
+    second = replace(TINY, training=replace(TINY.training, epochs=1, seed=2))
+    detectors = tmp_path / "detectors"
+
+    def network(machine, ends=None):
+        output = tmp_path / machine
+        return detector.jobs_of([pack], [grown, second], output, 1, detectors, ends)[0]
+
+    sizes = []
+    begin = DetectorTraining.on_train_epoch_start
+
+    def watched(module):
+        begin(module)
+        sizes.append((module.recipe_epoch, module.recipe.size_at(module.recipe_epoch)))
+        if len(sizes) == 2:
+            (timer,) = [part for part in module.trainer.callbacks if isinstance(part, Timer)]
+            timer._duration = 0.0
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DetectorTraining, "on_train_epoch_start", watched)
+        begun = network("first", time.time() + 3600)
+        assert detector.slices_left(begun) == 4 * 16
+        candidates.train_stages(begun)
+        assert not (begun[0].folder / "weights.safetensors").exists()
+        resumed = network("second")
+        assert detector.slices_left(resumed) == 2 * 16
+        candidates.train_stages(resumed)
+    assert sizes == [(0, 48), (1, 48), (2, 64), (0, 64)]
+    assert (resumed[1].folder / "scored.json").is_file()
+    assert detector.slices_left(resumed) == 0
+    other = replace(TINY, name="other")
+    with pytest.raises(OptionError, match="part of recipe tiny, expected other"):
+        resumed[1].part.epochs(other)
+    (detectors / "half-a.onnx").touch()
+    names = [
+        jobs[0].folder.name for jobs in detector.jobs_of([pack], [TINY], tmp_path, 1, detectors)
+    ]
+    assert names == ["half-b", "all-0"]

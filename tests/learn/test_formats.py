@@ -24,7 +24,7 @@ def pictures(tmp_path_factory):
 @pytest.mark.parametrize("wanted", FORMATS)
 def test_a_format_keeps_the_answers(wanted, pictures, tmp_path):
     path = tmp_path / "made" / f"{wanted}.onnx"
-    change = export(shipped_detector(), path, wanted, pictures)
+    change = export(shipped_detector("fp32"), path, wanted, pictures)
     assert change.slices == 8
     assert change.mean <= {"fp32": 1e-6, "fp16": 0.005, "int8": 0.02}[wanted]
     first, second = load_detector(), Detector(path)
@@ -41,7 +41,7 @@ def test_a_format_keeps_the_answers(wanted, pictures, tmp_path):
 def test_int8_is_a_quarter_of_fp32(pictures, tmp_path):
     sizes = {}
     for wanted in ("fp32", "int8"):
-        export(shipped_detector(), tmp_path / wanted, wanted, pictures)
+        export(shipped_detector("fp32"), tmp_path / wanted, wanted, pictures)
         sizes[wanted] = (tmp_path / wanted).stat().st_size
     gate = 4 * 896**2  # its matrix of all features, which stays in floating point
     assert sizes["int8"] - gate < 0.33 * (sizes["fp32"] - gate)
@@ -49,12 +49,12 @@ def test_int8_is_a_quarter_of_fp32(pictures, tmp_path):
 
 def test_a_format_that_would_change_the_answers_is_not_written(pictures, tmp_path):
     with pytest.raises(ModelError, match="nothing was written"):
-        export(shipped_detector(), tmp_path / "x.onnx", "int8", pictures, tolerance=1e-9)
+        export(shipped_detector("fp32"), tmp_path / "x.onnx", "int8", pictures, tolerance=1e-9)
     assert not (tmp_path / "x.onnx").exists()
 
 
 def test_a_detector_agrees_with_itself(pictures):
     inputs = inputs_of(load_detector(), pictures[:3])
     assert inputs.shape[:2] == (3, 3)
-    change = change_between(shipped_detector(), shipped_detector(), inputs)
+    change = change_between(shipped_detector("fp32"), shipped_detector("fp32"), inputs)
     assert (change.mean, change.largest, change.slices) == (0, 0, 3)

@@ -49,7 +49,7 @@ def tiny(recipe):
 def changed_parts(module):
     """Return the parts of a network whose weights or statistics are no longer the shipped ones."""
     before = CellNetwork()
-    load_weights(before, shipped_detector().with_suffix(".safetensors"))
+    load_weights(before, shipped_detector("fp32").with_suffix(".safetensors"))
     first, now = before.state_dict(), module.network.state_dict()
     moved = [name for name in first if not torch.allclose(first[name], now[name], atol=1e-6)]
     return {name.split(".")[0] for name in moved}

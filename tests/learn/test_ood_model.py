@@ -13,7 +13,7 @@ from meninx._detect.engine import Engine
 from meninx._detect.preprocessing import Preprocessing
 from meninx._learn.file import ood_model
 from meninx._learn.file.export import TrainingData, export_detector, recalibrate
-from meninx._learn.file.ood_model import early_features, fit_ood_model
+from meninx._learn.file.ood_model import early_features, fit_ood_model, network_features
 from meninx._learn.input.dataset import SIMULATED, TUMOR_FREE, Example, Facts, SliceDataset
 from meninx._learn.model.network import CellNetwork
 from meninx._learn.recipe import NetworkRecipe, Recipe
@@ -54,7 +54,9 @@ def known(network):
     rng = np.random.default_rng(0)
     kinds = (TUMOR_FREE, SIMULATED)
     examples = [blob(rng, kinds[number % 2]) for number in range(ood_model.MIN_EXAMPLES)]
-    return fit_ood_model(network, SliceDataset(examples, PREPROCESSING), PREPROCESSING)
+    return fit_ood_model(
+        network_features(network), SliceDataset(examples, PREPROCESSING), PREPROCESSING
+    )
 
 
 def exported(network, known, path):
@@ -129,7 +131,10 @@ def test_contrasts_that_no_scanner_gives_are_not_learned(network):
     rng = np.random.default_rng(6)
     facts = Facts(SIMULATED, plausible=False)
     odd = [replace(blob(rng), facts=facts) for _ in range(ood_model.MIN_EXAMPLES)]
-    assert fit_ood_model(network, SliceDataset(odd, PREPROCESSING), PREPROCESSING) is None
+    assert (
+        fit_ood_model(network_features(network), SliceDataset(odd, PREPROCESSING), PREPROCESSING)
+        is None
+    )
 
 
 def test_what_is_unlike_all_that_was_learned_is_refused(detector_file, tmp_path):
@@ -149,7 +154,7 @@ def test_what_is_unlike_all_that_was_learned_is_refused(detector_file, tmp_path)
 def test_too_few_slices_describe_nothing(network, tmp_path):
     rng = np.random.default_rng(3)
     nine = SliceDataset([blob(rng) for _ in range(9)], PREPROCESSING)
-    few = fit_ood_model(network, nine, PREPROCESSING)
+    few = fit_ood_model(network_features(network), nine, PREPROCESSING)
     assert few is None
     path = exported(network, few, tmp_path / "d.onnx")
     assert [output.name for output in onnx.load(path).graph.output] == [

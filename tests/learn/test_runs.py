@@ -415,7 +415,7 @@ def test_the_shipped_weights_start_a_network():
     x = np.random.default_rng(0).normal(0, 1, (2, 3, size, size)).astype(np.float32)
     with torch.no_grad():
         cells, types = network(torch.from_numpy(x))
-    expected = Engine(shipped_detector()).run(x)
+    expected = Engine(shipped_detector("fp32")).run(x)
     # Small tensors, biases and scales, are in half precision in one of the two files alone.
     np.testing.assert_allclose(cells, expected[0], atol=1e-2)
     np.testing.assert_allclose(types, expected[1], atol=1e-2)

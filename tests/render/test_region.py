@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from meninx._render.region import describe_region, region_of
+from meninx._render.region import islands_of, region_of, regions_of
 from meninx._scan.scan import Scan
 from tests.conftest import OBLIQUE
 
@@ -39,30 +39,37 @@ def blob(first, last, value=90):
     ],
 )
 def test_side_and_size_are_those_of_the_patient(sign, first, last, side):
-    region = describe_region(head(sign=sign), blob(first, last))
-    assert region is not None
+    scan = head(sign=sign)
+    (region,) = regions_of(scan, blob(first, last))
     assert region.side == side
     assert region.extent_mm == (24, 40, 15)
     assert region.slices == (20, 24)
-    assert region.others == 0
+    assert region.box == (first, tuple(index - 1 for index in last))
+    assert region.score == 0.9
+    assert region.point_mm == tuple(scan.point_of(region.peak).round(1))
 
 
-def test_only_the_hottest_place_is_measured_and_the_others_are_counted():
+def test_each_place_is_measured_the_hottest_first():
     heat = np.maximum(blob((60, 30, 20), (72, 46, 25)), blob((10, 10, 5), (40, 70, 12), 60))
-    region = describe_region(head(), heat)
-    assert region is not None
-    assert (region.side, region.extent_mm, region.others) == ("left", (24, 40, 15), 1)
+    heat[20, 30, 7] = 61
+    found = regions_of(head(), heat)
+    assert [(region.side, region.extent_mm, region.score) for region in found] == [
+        ("left", (24, 40, 15), 0.9),
+        ("right", (60, 150, 21), 0.61),
+    ]
+    assert found[1].peak == (20, 30, 7)
+    masks = np.zeros(SHAPE, dtype=int)
+    for number, island in enumerate(islands_of(heat), 1):
+        masks[tuple(island.voxels.T)] += number
+    assert (masks == np.where(heat >= 90, 1, np.where(heat >= 60, 2, 0))).all()
     # Blobs below half of the peak are no regions.
     faint = np.maximum(blob((60, 30, 20), (72, 46, 25)), blob((10, 10, 5), (40, 70, 12), 40))
-    region = describe_region(head(), faint)
-    assert region is not None
-    assert region.others == 0
+    assert len(regions_of(head(), faint)) == 1
     assert region_of(faint).sum() == 12 * 16 * 5
 
 
 def test_an_oblique_scan_is_measured_in_the_patient():
-    region = describe_region(head(turn=OBLIQUE), blob((60, 30, 20), (72, 46, 25)))
-    assert region is not None
+    (region,) = regions_of(head(turn=OBLIQUE), blob((60, 30, 20), (72, 46, 25)))
     assert region.side == "left"
     # Rotated by about ten degrees, a box of 24 x 40 x 15 mm has larger extents.
     assert all(24 <= a <= 36 for a in region.extent_mm[:1])
@@ -72,14 +79,14 @@ def test_an_oblique_scan_is_measured_in_the_patient():
 def test_without_a_head_s_width_no_side_is_told():
     scan = head()
     slab = Scan("slab", scan.voxels[30:50].copy(), scan.affine)
-    region = describe_region(
+    (region,) = regions_of(
         slab, blob((60, 30, 20), (72, 46, 25))[30:50] + blob((34, 30, 20), (40, 46, 25))[30:50]
     )
-    assert region is not None
     assert region.side is None
 
 
-def test_without_geometry_or_heat_there_is_none():
-    scan = head()
-    assert describe_region(Scan("picture", scan.voxels), blob((1, 1, 1), (3, 3, 3))) is None
-    assert describe_region(scan, np.zeros(SHAPE, dtype=np.uint8)) is None
+def test_a_region_of_a_picture_has_no_side_and_no_size():
+    (region,) = regions_of(Scan("picture", head().voxels), blob((1, 1, 1), (3, 3, 3)))
+    assert (region.side, region.extent_mm, region.point_mm) == (None, None, None)
+    assert region.box == ((1, 1, 1), (2, 2, 2))
+    assert regions_of(head(), np.zeros(SHAPE, dtype=np.uint8)) == ()

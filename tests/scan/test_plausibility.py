@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from meninx._errors import GeometryError
-from meninx._render.region import describe_region, midline_of
+from meninx._render.region import midline_of, regions_of
 from meninx._scan.plausibility import MAX_SHIFT, MIN_SHIFT, measured_along, with_plausible_geometry
 from meninx._scan.reading import read_scans
 from meninx._scan.scan import Scan
@@ -105,8 +105,9 @@ def test_no_size_in_mm_and_no_side_is_reported_for_an_estimate(tmp_path):
     assert midline_of(scan) is None
     heat = np.zeros(scan.voxels.shape, dtype=np.uint8)
     heat[100:110, 80:95, 8:11] = 90
-    region = describe_region(scan, heat)
+    (region,) = regions_of(scan, heat)
     assert (region.side, region.extent_mm, region.slices) == (None, None, (8, 10))
+    assert region.point_mm is None
     assert region.as_json()["extent_mm"] is None
 
 

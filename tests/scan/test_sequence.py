@@ -1,6 +1,11 @@
 import pytest
 
-from meninx._scan.sequence import Acquisition, sequence_from_text, sequence_of
+from meninx._scan.sequence import (
+    Acquisition,
+    describes_other_contrast,
+    sequence_from_text,
+    sequence_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -52,3 +57,22 @@ def test_sequence_of_headers(expected, acquisition):
 )
 def test_sequence_of_names(name, expected):
     assert sequence_from_text(name) == expected
+
+
+@pytest.mark.parametrize(
+    ("other", "acquisition"),
+    [
+        (False, Acquisition()),
+        (False, Acquisition(text="case-01.nii.gz")),
+        (False, Acquisition(text="sub-01_pdw_T2w.nii.gz")),
+        (False, Acquisition(repetition_time=520.0, echo_time=12.0)),
+        (False, Acquisition(repetition_time=9000.0, text="axial")),
+        (True, Acquisition(text="sub-01_dwi.nii.gz")),
+        (True, Acquisition(text="sub-01_PDw.nii.gz")),
+        (True, Acquisition(text="ax SWI")),
+        (True, Acquisition(repetition_time=2500.0, echo_time=15.0)),
+        (True, Acquisition(repetition_time=600.0, echo_time=20.0, text="ep2d_diff")),
+    ],
+)
+def test_another_contrast_is_not_merely_an_unnamed_one(other, acquisition):
+    assert describes_other_contrast(acquisition) == other

@@ -7,13 +7,16 @@ import weakref
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from meninx._detect.loading import load_detector
+from meninx._errors import UnreadableFile
 from meninx._render import result as results
 from meninx._render.heatmap_check import HeatmapCheck
 from meninx._scan.nifti import write_nifti
 from meninx._scan.scan import Scan
-from meninx._scoring.loop import score_files, score_path, write_all
+from meninx._scan.unread import Unread
+from meninx._scoring.loop import _scored, score_files, score_path, write_all
 from meninx._scoring.study import score_study
 from meninx._scoring.writers import JsonLines, Pictures, file_stem
 
@@ -117,3 +120,55 @@ def test_a_study_is_named_without_its_files(folder):
         json.loads(line)["slices"] for line in lines
     ]
     assert not any(slot.cells.size for found in study.findings for slot in found.slices)
+
+
+def as_written(detector, path):
+    """The public JSON of each result, without times."""
+    found = [result.findings.as_json() for result in score_path(detector, path)]
+    return [{**findings, "milliseconds": None} for findings in found]
+
+
+def test_several_threads_give_the_results_of_one_in_the_same_order(folder, sick):
+    for number, scan_slice in enumerate(list(sick.scan.slices())[2:6]):
+        gray = np.clip(scan_slice.image / sick.scan.voxels.max() * 255, 0, 255)
+        Image.fromarray(gray.astype(np.uint8)).save(folder / f"b-{number}.png")
+    one, several = (as_written(load_detector(threads=threads), folder) for threads in (1, 3))
+    assert one == several
+    statuses = [found["status"] for found in one]
+    assert statuses == ["scored"] * 6 + ["failed"]
+    # Pictures lie between the volumes.
+    assert [len(found["slices"]) > 1 for found in one] == [True, *[False] * 4, True, False]
+
+
+def test_what_could_not_be_read_is_handed_on_before_the_next_is_read(sick):
+    """Its files may be in an archive that closes after its last scan."""
+    events = []
+    picture = Scan("a", sick.scan.voxels[:, :, 4:5])
+
+    def sources():
+        yield picture
+        yield Unread(UnreadableFile("no picture", place="b"))
+        events.append("read on")
+        yield picture
+
+    for result in _scored(load_detector(threads=2), sources()):
+        events.append(result.findings.status)
+    assert events == ["scored", "failed", "read on", "scored"]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_results_come_before_an_error_of_reading(sick, threads):
+    picture = Scan("a", sick.scan.voxels[:, :, 4:5])
+    found = []
+
+    def sources():
+        yield from (picture, picture, picture)
+        raise RuntimeError
+
+    def note_all():
+        for result in _scored(load_detector(threads=threads), sources()):
+            found.append(result.findings.status)
+
+    with pytest.raises(RuntimeError):
+        note_all()
+    assert found == ["scored"] * 3

@@ -86,7 +86,7 @@ def test_demo(check, tmp_path):
 def test_dicom_objects(check, folder, tmp_path):
     RUN.invoke(app, ["predict", str(folder), "--dicom-out", str(tmp_path)])
     made = {path.name.split("-")[0]: path for path in tmp_path.rglob("*.dcm")}
-    assert set(made) == ({"SR", "SC", "SEG"} if check.passed else {"SR", "SC"})
+    assert set(made) == ({"SR", "SC", "SEG", "KO"} if check.passed else {"SR", "SC"})
     capture = dcmread(made["SC"])
     assert is_colored(Image.fromarray(capture.pixel_array)) == check.passed
     assert (capture.DerivationDescription == WHY) == (not check.passed)

@@ -211,10 +211,9 @@ def stored(server):
         study = Study(
             title="case",
             content_hash=str(len(findings)) * 64,
-            state=DONE,
             findings=list(findings),
             chosen=0,
-            **{"decision": "tumor"} | more,
+            **{"state": DONE, "decision": "tumor"} | more,
         )
         with server.web.sessions.begin() as session:
             session.add(study)

@@ -52,5 +52,24 @@ VIEWER = {
     "affine": [[2, 0, 0, 10], [0, 2.5, 0, -80], [0, 0, 3, 0], [0, 0, 0, 1]],
     "spacing_mm": [2, 2.5, 3],
     "midline_mm": 110,
-    "region": {"side": "left", "extent_mm": [34, 28, 15], "slices": [9, 13], "others": 1},
+    "regions": [
+        {
+            "side": "left",
+            "extent_mm": [34, 28, 15],
+            "slices": [9, 13],
+            "peak": [70, 40, 11],
+            "point_mm": [150.0, 20.0, 33.0],
+            "box": {"from": [62, 35, 9], "to": [78, 45, 13]},
+            "score": 0.97,
+        },
+        {
+            "side": "right",
+            "extent_mm": [8, 5, 3],
+            "slices": [4, 4],
+            "peak": [20, 40, 4],
+            "point_mm": [50.0, 20.0, 12.0],
+            "box": {"from": [18, 39, 4], "to": [21, 40, 4]},
+            "score": 0.61,
+        },
+    ],
 }

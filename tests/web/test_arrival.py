@@ -16,6 +16,7 @@ import pydicom
 import pytest
 from PIL import Image
 
+from meninx._scan.dicom.content import content_of
 from meninx._scan.dicom.heading import name_for_readers, read_heading
 from meninx._scan.reading import read_scans
 from meninx._web.api.upload_api import LARGEST_BATCH
@@ -534,7 +535,7 @@ def test_a_study_with_opinions_gets_no_more_files(server, series):
     browser = server.browser()
     files = list(exam(series, "P1", "1.2.1").items())
     first = browser.upload(dict(files[:1])).json()["id"]
-    browser.post(f"/studies/{first}/opinions", verdict="agree")
+    browser.post(f"/studies/{first}/opinions", verdict="tumor")
     second = browser.upload(dict(files)).json()["id"]
     assert second != first
     assert len(list((server.settings.studies / first / "files").iterdir())) == 1
@@ -638,6 +639,133 @@ def test_names_are_written_as_readers_do():
     assert name_for_readers("Doe^Jane^^Dr.") == "Doe, Jane Dr."
     assert name_for_readers("=山田^太郎") == "山田, 太郎"
     assert name_for_readers("^^") == ""
+    three = "Yamada^Tarou=山田^太郎=やまだ^たろう"
+    assert name_for_readers(three) == "Yamada, Tarou = 山田, 太郎 = やまだ, たろう"
+
+
+def test_a_name_in_three_scripts_is_shown_and_found_as_a_whole(server, series):
+    values = {
+        "PatientName": "Yamada^Tarou=山田^太郎=やまだ^たろう",
+        "SpecificCharacterSet": "ISO_IR 192",
+    }
+    files = exam(series, "P1", "1.2.1", StudyDate="20261128", **values)
+    browser = server.browser()
+    study = browser.upload(files, "disk").json()
+    shown = "Yamada, Tarou = 山田, 太郎 = やまだ, たろう"
+    assert (study["name"], study["patient_name"]) == (shown, shown)
+    page = browser.client.get(f"/studies/{study['id']}").text
+    assert f"<h1>{shown}</h1>" in page
+    assert f"<title>{shown}, meninx</title>" in page
+    words = ("山田", "Yamada^Tarou=山田^太郎", "たろう", "28.11.2026", "19700102", "02.01.1970")
+    for search in words:
+        found = browser.client.get("/api/v1/studies", params={"search": search}).json()
+        assert found["count"] == 1, search
+    # A system that sends the alphabetic name alone means the same patient.
+    other = exam(series, "P1", "1.2.2", PatientName="YAMADA^TAROU")
+    second = browser.upload(other).json()
+    assert study_in(server, second["id"]).patient_key == study_in(server, study["id"]).patient_key
+
+
+def as_sent_by(data, *, implicit, private=""):
+    """Return a DICOM file as another system writes it: same elements and pixels, other bytes."""
+    dataset = pydicom.dcmread(io.BytesIO(data))
+    dataset.preamble = b"II*\0" + bytes(124)
+    dataset.file_meta.ImplementationVersionName = "ANOTHER"
+    if private:
+        dataset.private_block(0x0021, "ANOTHER", create=True).add_new(1, "LO", private)
+    dataset.RetrieveAETitle = "PACS"
+    syntax = pydicom.uid.ImplicitVRLittleEndian if implicit else dataset.file_meta.TransferSyntaxUID
+    dataset.file_meta.TransferSyntaxUID = syntax
+    out = io.BytesIO()
+    dataset.save_as(out, implicit_vr=implicit, little_endian=True)
+    return out.getvalue()
+
+
+def compressed(data):
+    """Return a DICOM file with its pixels compressed without loss."""
+    dataset = pydicom.dcmread(io.BytesIO(data))
+    dataset.compress(pydicom.uid.JPEGLSLossless, generate_instance_uid=False)
+    dataset.LossyImageCompression = "00"
+    out = io.BytesIO()
+    dataset.save_as(out)
+    return out.getvalue()
+
+
+def test_an_exam_that_comes_by_page_and_by_node_is_stored_and_scored_once(server, series):
+    page, node = server.browser(), server.browser("ada")
+    files = exam(series, "P1", "1.2.1")
+    study = page.upload(files).json()
+    server.jobs.score = lambda _: None
+    sent = {
+        f"{number}.dcm": as_sent_by(data, implicit=number > 0, private="x")
+        for number, data in enumerate(files.values())
+    }
+    assert set(sent.values()).isdisjoint(files.values())
+    for again in (sent, dict(list(sent.items())[:1])):
+        answer = node.upload(again)
+        assert (answer.status_code, answer.json()["id"]) == (200, study["id"])
+    assert len(list((server.settings.studies / study["id"] / "files").iterdir())) == len(files)
+    packed = {name: compressed(data) for name, data in files.items()}
+    assert node.upload(packed).status_code == 200
+    # A reader has said something: still the same exam, which is not scored again.
+    page.post(f"/studies/{study['id']}/opinions", verdict="tumor")
+    assert node.upload(dict(list(sent.items())[1:])).json()["id"] == study["id"]
+    with server.web.sessions() as session:
+        assert session.query(Study).count() == 1
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"PatientName": "Roe"}, {"Rows": 7}, {"PixelData": b"\1\0"}, {"SOPInstanceUID": "1.2.3"}],
+)
+def test_another_element_or_pixel_is_another_content(tmp_path, series, values):
+    data = next(iter(series.values()))
+    (tmp_path / "a.dcm").write_bytes(data)
+    (tmp_path / "b.dcm").write_bytes(as_sent_by(data, implicit=True))
+    (tmp_path / "c.dcm").write_bytes(changed(as_sent_by(data, implicit=True), **values))
+    first, same, other = (content_of(tmp_path / f"{name}.dcm") for name in "abc")
+    assert first == same != other
+    assert not first.same(other)
+
+
+def test_the_other_files_of_a_cd_are_named(server, mixed):
+    cd = mixed | {"disk/AUTORUN.INF": b"[autorun]", "disk/viewer.exe": b"MZ" + bytes(99)}
+    answer = server.browser().upload(cd).json()
+    assert len(answer["studies"]) == 3
+    assert answer["left_out"] == [
+        {"name": name, "why": "no scan"}
+        for name in ("disk/AUTORUN.INF", "disk/README.txt", "disk/viewer.exe")
+    ]
+
+
+def test_an_unfinished_upload_is_listed_and_goes_on(server, series):
+    browser, other = server.browser(), server.browser("ada")
+    begin = {"title": "case", "spacing": "0.9,0.9,6.5"}
+    begun = browser.client.post("/api/v1/uploads", json=begin, headers=browser.headers).json()
+    address = f"/api/v1/uploads/{begun['id']}"
+    name, data = next(iter(series.items()))
+    browser.client.put(
+        f"{address}/parts", params={"name": name}, content=data[:100], headers=browser.headers
+    )
+    (found,) = browser.client.get("/api/v1/uploads").json()
+    assert found["files"] == [{"name": name, "bytes": 100}]
+    assert [found[key] for key in ("id", "title", "project", "spacing", "bytes")] == [
+        begun["id"],
+        "case",
+        "general",
+        "0.9,0.9,6.5",
+        100,
+    ]
+    assert other.client.get("/api/v1/uploads").json() == []
+    browser.client.put(
+        f"{address}/parts",
+        params={"name": name, "offset": 100},
+        content=data[100:],
+        headers=browser.headers,
+    )
+    done = browser.client.post(f"{address}/finish", headers=browser.headers).json()
+    assert done["studies"][0]["queue"] == {"place": 1, "waiting": 1}
+    assert browser.client.get("/api/v1/uploads").json() == []
 
 
 @pytest.mark.filterwarnings("ignore:Invalid value")

@@ -1,6 +1,7 @@
 """The whole way in a real browser: Debian's Chromium, a real server, a real worker."""
 
 import re
+import shutil
 from pathlib import Path
 
 import axe_playwright_python
@@ -47,7 +48,7 @@ def colored(picture):
 def test_from_a_dropped_folder_to_an_opinion_and_the_audit_log(page, address, folder, tmp_path):
     sign_in(page, address, "rene")
     page.locator("#folder").set_input_files(folder)
-    expect(page.locator("#upload-words")).to_contain_text("being scored")
+    expect(page.locator(".upload-words").first).to_contain_text("being scored")
     row = page.locator("tr", has_text="tumor case")
     expect(row.locator(".answer.tumor")).to_be_visible(timeout=60_000)
     row.get_by_role("link").click()
@@ -63,20 +64,20 @@ def test_from_a_dropped_folder_to_an_opinion_and_the_audit_log(page, address, fo
     page.mouse.wheel(0, -200)
     expect(page.locator("#viewer")).to_have_attribute("data-voxel", voxel)
     page.keyboard.press("ArrowDown")
-    page.get_by_role("button", name="To the peak").click()
+    page.get_by_role("button", name="Peak").click()
     expect(page.locator("#viewer")).to_have_attribute("data-voxel", voxel)
     # Without the heat map only the crosshair has a color.
     page.locator("[data-do=opacity]").fill("0")
     assert colored(pixels(page, tmp_path)) < warm / 2
     page.locator("[data-do=opacity]").fill("60")
     page.get_by_label("Note").fill("a vein, I think")
-    page.get_by_role("button", name="Disagree").click()
+    page.get_by_role("button", name="No tumor").click()
     expect(page.locator(".opinion")).to_contain_text("a vein, I think")
     study = re.search(r"/studies/(\w+)", page.url)[1]
     page.get_by_role("button", name="Sign out").click()
     sign_in(page, address, "ada")
     page.goto(f"{address}/audit?study={study}")
-    for action in ("uploaded", "scored", "seen", "opinion: disagree"):
+    for action in ("uploaded", "scored", "seen", "opinion: no_tumor"):
         expect(page.locator("td", has_text=action).first).to_be_visible()
     assert page.hosts <= {address, "data:", "blob:", f"blob:{address}"}
     assert not page.faults
@@ -114,14 +115,12 @@ def test_the_viewer_s_tools_do_what_they_say(page, address, tmp_path):
     drag(page, (0.3, 0.3), (0.5, 0.6))
     assert np.abs(pixels(page, tmp_path) - wide).mean() > 1  # window and level by dragging
     page.locator("[data-do=window]").select_option("auto")
-    page.get_by_role("button", name="To the peak").click()
+    page.get_by_role("button", name="Peak").click()
     page.get_by_role("button", name="Contour").click()
     assert 0 < colored(pixels(page, tmp_path)) < colored(plain) / 2
     page.get_by_role("button", name="Contour").click()
-    page.get_by_role("button", name="Three planes").click()
-    expect(page.get_by_role("button", name="Three planes")).to_have_attribute(
-        "aria-pressed", "true"
-    )
+    page.get_by_role("button", name="3 planes").click()
+    expect(page.get_by_role("button", name="3 planes")).to_have_attribute("aria-pressed", "true")
     assert np.abs(pixels(page, tmp_path) - plain).mean() > 5
     page.keyboard.press("m")
     before = pixels(page, tmp_path)
@@ -132,9 +131,9 @@ def test_the_viewer_s_tools_do_what_they_say(page, address, tmp_path):
     drag(page, (0.4, 0.4), (0.6, 0.6))
     expect(page.locator("#mark-waits")).to_be_visible()
     page.get_by_label("Note").fill("here")
-    page.get_by_role("button", name="Store the mark").click()
+    page.get_by_role("button", name="Tumor", exact=True).click()
     expect(page.locator(".opinion").first).to_contain_text(
-        re.compile(r"region.*here.*mm; slice \d of 9", re.S)
+        re.compile(r"tumor.*here.*mm; slice \d of 9", re.S)
     )
     assert not page.faults
 
@@ -198,6 +197,50 @@ def test_a_photograph_is_refused_in_words(page, address, tmp_path):
     expect(page.locator(".finding")).to_contain_text("of the picture is colored, expected at most")
 
 
+def test_an_upload_that_breaks_off_goes_on_and_says_what_it_left_out(
+    page, address, folder, tmp_path
+):
+    """Leaving asks first; what arrived is kept and not sent again; cancel deletes it."""
+    exam = shutil.copytree(folder, tmp_path / "exam of a CD")
+    (exam / "VIEWER.BIN").write_bytes(bytes(5 * 1024**2))  # in two parts
+    sign_in(page, address, "rene")
+    page.route("**/parts*offset=4194304", lambda route: None)
+    with page.expect_request("**/parts*offset=4194304"):
+        page.locator("#folder").set_input_files(exam)
+    row = page.locator(".upload").first
+    expect(row.locator(".upload-words")).to_contain_text("Sending 10 files: exam of a CD")
+    expect(row.locator(".soft")).to_contain_text("MB a second")
+    asked = []
+    page.once("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))
+    page.locator("nav").get_by_role("link", name="rene").click()
+    expect(page).to_have_url(re.compile("/account"))
+    assert asked == ["beforeunload"]
+    page.unroute("**/parts*offset=4194304")
+    page.goto(address)
+    row = page.locator(".upload").first
+    expect(row.locator(".upload-words")).to_contain_text("Not finished: exam of a CD; 10 files")
+    sent = []
+    page.on("request", lambda request: sent.append((request.method, request.url.split("?")[-1])))
+    page.locator("#folder").set_input_files(exam)
+    expect(row.locator(".upload-words")).to_contain_text(re.compile("being scored|here already"))
+    # Only the second part, and the end.
+    assert [query for method, query in sent if method in ("POST", "PUT")] == [
+        "name=exam%20of%20a%20CD%2FVIEWER.BIN&offset=4194304",
+        "together=false",
+    ]
+    expect(row.locator("summary")).to_have_text("1 file left out")
+    row.locator("summary").click()
+    expect(row).to_contain_text("VIEWER.BIN")
+    row.get_by_role("link").first.click()
+    expect(page).to_have_url(re.compile("/studies/"))
+    page.goto(address)
+    page.route("**/parts*offset=4194304", lambda route: None)
+    page.locator("#folder").set_input_files(exam)
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator(".upload-words").first).to_contain_text("Canceled: exam of a CD")
+    assert page.request.get(f"{address}/api/v1/uploads").json() == []
+
+
 def test_everything_is_reachable_by_keyboard(page, address):
     page.goto(f"{address}/sign-in")
     expect(page.get_by_label("Name")).to_be_focused()
@@ -214,6 +257,41 @@ def test_everything_is_reachable_by_keyboard(page, address):
             break
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile("/studies/"))
+
+
+def test_pages_follow_the_system_s_colors_and_are_printed_whole(chromium, address, tmp_path):
+    context = chromium.new_context(
+        viewport={"width": 390, "height": 844}, color_scheme="light", forced_colors="active"
+    )
+    page = context.new_page()
+    sign_in(page, address, "ada")
+    background = "getComputedStyle(document.body).backgroundColor"
+    page.emulate_media(forced_colors="none")
+    assert page.evaluate(background) == "rgb(244, 245, 247)"
+    page.emulate_media(color_scheme="dark")
+    assert page.evaluate(background) == "rgb(20, 23, 26)"
+    wide = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    for path in ("/users", "/audit", "/account"):
+        page.goto(address + path)
+        assert page.evaluate(wide) <= 0, path
+    page.goto(address)
+    page.locator("tr", has_text="known study").get_by_role("link").click()
+    ready(page)
+    # On a phone the answer and the image come first.
+    assert page.locator("#answer h2").bounding_box()["y"] < 260
+    assert page.locator("#image").bounding_box()["y"] < 500
+    page.emulate_media(forced_colors="active")
+    picture = pixels(page, tmp_path)
+    assert colored(picture) > 500  # the heat map keeps its colors
+    pressed = page.locator("[data-do=heat]")
+    loose = page.locator("[data-do=contour]")
+    color = "tool => getComputedStyle(tool).backgroundColor"
+    assert pressed.evaluate(color) != loose.evaluate(color)
+    page.emulate_media(media="print", forced_colors="none")
+    expect(page.locator(".tools").first).to_be_hidden()
+    expect(page.locator("#opinion")).to_be_hidden()
+    expect(page.locator("#answer")).to_be_visible()
+    context.close()
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])

@@ -26,3 +26,16 @@ def test_pages_load_nothing_from_elsewhere():
             assert "<style" not in text, path
             assert " style=" not in text, path
             assert "onclick" not in text, path
+
+
+def test_scripts_are_sent_compressed_and_not_again_if_unchanged(server):
+    client = server.client()
+    address = "/static/built/app.js"
+    plain = client.get(address, headers={"Accept-Encoding": "identity"})
+    packed = client.get(address)
+    assert packed.content == plain.content == (BUILT / "app.js").read_bytes()
+    assert packed.headers["content-encoding"] == "gzip"
+    assert int(packed.headers["content-length"]) < len(plain.content) / 2
+    again = client.get(address, headers={"If-None-Match": packed.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    assert "content-encoding" not in client.get("/static/nothing.js").headers

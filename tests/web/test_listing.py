@@ -148,7 +148,7 @@ def test_the_list_names_the_readers_of_a_study(listed):
     browser, other = listed.browser(), listed.browser("ada")
     first = browser.client.get("/api/v1/studies").json()["studies"][0]["id"]
     for reader in (browser, other, browser):
-        reader.post(f"/studies/{first}/opinions", verdict="agree")
+        reader.post(f"/studies/{first}/opinions", verdict="tumor")
     studies = browser.client.get("/api/v1/studies", params={"opinions": "read"}).json()["studies"]
     assert [(study["id"], study["readers"]) for study in studies] == [(first, ["rene", "ada"])]
     assert asked(browser, opinions="unread") == [1, 2, 3]
@@ -191,14 +191,14 @@ def test_an_unchanged_list_is_not_sent_again(listed):
     seen = poll(tag)
     assert (seen.status_code, seen.headers["etag"] != tag) == (304, True)
     assert poll(seen.headers["etag"], "sort=date").status_code == 200
-    browser.post(f"/studies/{study}/opinions", verdict="agree")
+    browser.post(f"/studies/{study}/opinions", verdict="tumor")
     changed = poll(seen.headers["etag"])
     assert changed.status_code == 200
     assert "by rene" in changed.text
     # A worker's beginning is in no log: while studies wait the list itself is looked at.
     with listed.web.sessions.begin() as session:
         session.add(Study(title="late", content_hash="late", state=RECEIVED, priority=9))
-    browser.post(f"/studies/{study}/opinions", verdict="disagree")
+    browser.post(f"/studies/{study}/opinions", verdict="no_tumor")
     waiting = poll()
     with listed.web.sessions.begin() as session:
         session.query(Study).filter_by(title="late").one().state = "scoring"
@@ -268,7 +268,7 @@ def test_neighbors_are_those_of_the_list_that_the_study_was_opened_from(listed):
     assert 'href="/?sort=patient"' in page
     # One that an opinion took off the list keeps its place, and the list is not lost by it.
     unread = "opinions=unread&sort=patient"
-    stored = browser.post(f"/studies/{ids[1]}/opinions", verdict="agree", list=unread)
+    stored = browser.post(f"/studies/{ids[1]}/opinions", verdict="tumor", list=unread)
     page = browser.client.get(stored.headers["location"].partition("#")[0]).text
     assert steps(page) == (ids[0], ids[2], 2, 4)
     assert 'name="list" value="opinions=unread&amp;sort=patient"' in page
@@ -314,7 +314,7 @@ def own(server):
         session.add_all(made)
         session.flush()
         ids = [study.id for study in made]
-    server.browser().post(f"/studies/{ids[1]}/opinions", verdict="agree")
+    server.browser().post(f"/studies/{ids[1]}/opinions", verdict="tumor")
     return ids
 
 
@@ -361,7 +361,7 @@ def test_results_of_several_studies_are_exported_as_lines(server, own):
     lines = [json.loads(line) for line in answer.text.splitlines()]
     assert [line["study"] for line in lines] == own
     assert lines[0] == browser.client.get(f"/studies/{own[0]}/finding.json").json()
-    assert [opinion["verdict"] for opinion in lines[1]["opinions"]] == ["agree"]
+    assert [opinion["verdict"] for opinion in lines[1]["opinions"]] == ["tumor"]
     assert [action for action in actions(server) if action[0] == "exported JSON"][:3] == [
         ("exported JSON", study) for study in own
     ]

@@ -25,14 +25,14 @@ def test_a_mark_lies_inside_the_image_with_its_corners_in_order(server, stored, 
     study = stored(finding(viewer=VIEWER))
     browser = server.browser()
     address = f"/studies/{study}/opinions"
-    answer = browser.post(address, verdict="region", region=region)
+    answer = browser.post(address, verdict="tumor", box=region)
     response = browser.client.get(f"/api/v1{address}").json()
     assert answer.status_code == (303 if words is None else 400)
     assert len(response) == (words is None)
     if words is not None:
         assert words in answer.text
     numbers = [int(part) for part in region.split(",")]
-    body = {"verdict": "region", "region": {"from": numbers[:3], "to": numbers[3:]}}
+    body = {"verdict": "tumor", "box": {"from": numbers[:3], "to": numbers[3:]}}
     answer = browser.client.post(f"/api/v1{address}", json=body, headers=browser.headers)
     assert answer.status_code == (201 if words is None else 422 if len(numbers) < 6 else 400)
 
@@ -40,7 +40,7 @@ def test_a_mark_lies_inside_the_image_with_its_corners_in_order(server, stored, 
 def test_a_series_without_image_can_not_be_marked(server, stored):
     study = stored(finding(viewer=VIEWER), finding(status="refused", reason="localizer"))
     answer = server.browser().post(
-        f"/studies/{study}/opinions", verdict="region", region="1,2,3,4,5,6", scan=1
+        f"/studies/{study}/opinions", verdict="tumor", box="1,2,3,4,5,6", scan=1
     )
     assert answer.status_code == 400
     assert "no image to mark" in answer.text
@@ -49,12 +49,12 @@ def test_a_series_without_image_can_not_be_marked(server, stored):
 def test_agreeing_keeps_the_mark_that_was_made(server, stored):
     study = stored(finding(viewer=VIEWER))
     browser = server.browser()
-    browser.post(f"/studies/{study}/opinions", verdict="agree", region="1,2,3,4,5,6")
-    browser.post(f"/studies/{study}/opinions", verdict="disagree")
+    browser.post(f"/studies/{study}/opinions", verdict="tumor", box="1,2,3,4,5,6")
+    browser.post(f"/studies/{study}/opinions", verdict="no_tumor")
     response = browser.client.get(f"/api/v1/studies/{study}/opinions").json()
-    assert [(opinion["verdict"], opinion["region"]) for opinion in response] == [
-        ("disagree", None),
-        ("agree", {"from": [1, 2, 3], "to": [4, 5, 6]}),
+    assert [(opinion["verdict"], opinion["box"]) for opinion in response] == [
+        ("no_tumor", None),
+        ("tumor", {"from": [1, 2, 3], "to": [4, 5, 6]}),
     ]
 
 

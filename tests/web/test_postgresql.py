@@ -14,9 +14,23 @@ import pytest
 from sqlalchemy import create_engine, inspect, select
 from sqlalchemy.exc import DatabaseError
 
-from meninx._web.store.database import DONE, SCORING, AuditEntry, Study, migrate, now, open_database
+from meninx._errors import OptionError
+from meninx._web.store.backup import restore_web, save_web
+from meninx._web.store.database import (
+    DONE,
+    SCORING,
+    AuditEntry,
+    Study,
+    existing_sessions,
+    latest_revision,
+    migrate,
+    now,
+    open_database,
+    revision_of,
+)
 from meninx._web.store.settings import Settings
 from tests.web.conftest import Server
+from tests.web.first_revision import write_first_revision
 from tests.web.test_arrival import exam, finish_halves_at_once
 
 pytestmark = [pytest.mark.slow]
@@ -65,7 +79,7 @@ def test_a_study_on_postgresql_from_upload_to_opinion(postgresql, tmp_path, seri
         study = session.get(Study, uploaded["id"])
         assert (study.decision, study.attempts) == ("tumor", 1)
         assert study.received.tzinfo is not None
-    browser.post(f"/studies/{uploaded['id']}/opinions", verdict="agree", note="so it is")
+    browser.post(f"/studies/{uploaded['id']}/opinions", verdict="tumor", note="so it is")
     assert "so it is" in browser.client.get(f"/studies/{uploaded['id']}").text
     listed = browser.client.get("/api/v1/studies", params={"search": "POSTGRES"}).json()
     assert listed["count"] == 1
@@ -83,6 +97,29 @@ def test_a_study_on_postgresql_from_upload_to_opinion(postgresql, tmp_path, seri
     assert inspect(engine).get_table_names() == ["alembic_version"]
     migrate(postgresql)
     engine.dispose()
+
+
+def test_a_backup_of_the_first_revision_is_restored_and_upgraded(postgresql, tmp_path):
+    engine = create_engine(postgresql, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        for name in ("before", "after"):
+            connection.exec_driver_sql(f"CREATE DATABASE {name}")
+    engine.dispose()
+    before, after = (postgresql.replace("/postgres?", f"/{name}?") for name in ("before", "after"))
+    migrate(before, "0001")
+    old = Settings(data=tmp_path / "old", database=before)
+    write_first_revision(old)
+    facts = save_web(old, tmp_path / "backup")
+    assert (facts["database"], facts["revision"], facts["files"]) == ("postgresql", "0001", 1)
+    new = Settings(data=tmp_path / "new", database=after)
+    assert restore_web(tmp_path / "backup", new) == []
+    assert revision_of(after) == latest_revision()
+    with existing_sessions(after) as sessions, sessions() as session:
+        assert session.scalars(select(Study.title)).all() == ["kept"]
+    with pytest.raises(OptionError, match="tables already"):
+        restore_web(tmp_path / "backup", Settings(data=tmp_path / "x", database=after))
+    with pytest.raises(OptionError, match="PostgreSQL"):
+        restore_web(tmp_path / "backup", Settings(data=tmp_path / "y"))
 
 
 def wait_for(what, seconds=120):

@@ -7,6 +7,7 @@ import highdicom as hd
 import pydicom
 import pytest
 
+from meninx._web.store.database import Opinion
 from meninx._web.store.settings import Settings
 from tests.web.conftest import Server
 
@@ -25,7 +26,7 @@ def measured(tmp_path_factory, series):
         )
         assert response.status_code == 201
     box = {"from": [5, 6, 4], "to": [24, 15, 4]}
-    said = {"verdict": "disagree", "note": "a vein of Mrs. Doe", "region": box}
+    said = {"verdict": "no_tumor", "note": "a vein of Mrs. Doe", "box": box}
     assert browser.client.post(f"{address}/opinions", json=said, headers=browser.headers).is_success
     return server
 
@@ -78,6 +79,23 @@ def test_the_page_sends_the_same_objects_to_readers_of_the_project_only(measured
     client = measured.client()
     client.headers["authorization"] = f"Bearer {browser.key('upload')}"
     assert client.get(address).status_code == 403
+
+
+def test_a_judged_region_is_in_its_reader_s_report(measured):
+    ada = measured.browser("ada")
+    address = f"/api/v1/studies/{measured.study_id}"
+    region, *_ = ada.client.get(f"{address}/regions").json()
+    said = {"verdict": "no_tumor", "about": "region", "region": 1}
+    number = ada.client.post(f"{address}/opinions", json=said, headers=ada.headers).json()["id"]
+    groups = reports(measured, ada.client)["ada"].content.get_image_measurement_groups()
+    (group,) = [group for group in groups if str(group.tracking_identifier).startswith("opinion")]
+    assert str(group.tracking_identifier) == f"opinion {number} on region 1"
+    (answer,) = group.get_qualitative_evaluations()
+    assert answer.value.value == "no_tumor"
+    first, last = region["box"]["from"], region["box"]["to"]
+    assert len(group.source_images) == last[2] - first[2] + 1
+    with measured.web.sessions.begin() as session:
+        session.delete(session.get(Opinion, number))
 
 
 def test_deleted_measurements_are_in_no_report(measured):

@@ -125,17 +125,17 @@ def test_the_report_gives_opinions_their_series_their_place_and_one_time(server,
     study = stored(finding(viewer=VIEWER), finding("FLAIR", scan="series 2", viewer=VIEWER))
     browser = server.browser()
     address = f"/studies/{study}/opinions"
-    browser.post(address, verdict="disagree", scan=1, note="a vein")
-    browser.post(address, verdict="region", scan=1, region="60,30,10,71,45,11")
-    browser.post(address, verdict="agree", scan=0)
+    browser.post(address, verdict="no_tumor", scan=1, note="a vein")
+    browser.post(address, verdict="tumor", scan=1, box="60,30,10,71,45,11")
+    browser.post(address, verdict="tumor", scan=0)
     text = report_of(server, study)
     when = r"\d{4}-\d\d-\d\d \d\d:\d\d UTC"
     on = r"on series 2 \(series 2, FLAIR, axial, 24 slices\)"
-    assert re.search(rf"disagree: rene, {when}, {on} a vein", text)
+    assert re.search(rf"no tumor: rene, {when}, {on} a vein", text)
     assert re.search(
-        rf"region: rene, {when}, {on} Marked: left side; 24 x 40 mm; slices 11 to 12 of 24", text
+        rf"tumor: rene, {when}, {on} Marked: left side; 24 x 40 mm; slices 11 to 12 of 24", text
     )
-    assert re.search(rf"agree: rene, {when}, on series 1 \(series 1, T1c, axial", text)
+    assert re.search(rf"tumor: rene, {when}, on series 1 \(series 1, T1c, axial", text)
     # One form of time in all of it.
     assert not re.search(r"\dT\d\d:", text)
 
@@ -162,11 +162,11 @@ def test_an_opinion_is_shown_with_its_own_series_only(server, stored):
         finding("FLAIR", series={"description": "dark fluid"}),
     )
     browser = server.browser()
-    browser.post(f"/studies/{study}/opinions", verdict="disagree", scan=1, note="a vein, I think")
+    browser.post(f"/studies/{study}/opinions", verdict="no_tumor", scan=1, note="a vein, I think")
     first, second = (browser.client.get(f"/studies/{study}?scan={n}").text for n in (0, 1))
     assert "a vein, I think" not in first
     assert re.search(r"1 opinion\s+on dark fluid</a>", first)
-    assert re.search(r"<strong>disagree</strong> rene,.*on dark fluid", second, re.S)
+    assert re.search(r"<strong>no tumor</strong> rene,.*on dark fluid", second, re.S)
     (response,) = browser.client.get(f"/studies/{study}/finding.json").json()["opinions"]
     assert (response["scan"], response["series"]) == (1, "dark fluid")
 

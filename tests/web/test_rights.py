@@ -24,9 +24,30 @@ BODIES = {
     "POST /api/v1/uploads": {"json": {}},
     "PUT /api/v1/uploads/{upload_id}/parts": {"params": {"name": "x"}, "content": b"x"},
     "POST /api/v1/uploads/{upload_id}/files": {"files": {"files": ("x", b"x")}},
-    "POST /api/v1/studies/{study_id}/opinions": {"json": {"verdict": "agree"}},
+    "POST /api/v1/studies/{study_id}/opinions": {"json": {"verdict": "tumor"}},
     "POST /api/v1/studies/{study_id}/measurements": {"json": {"from": [0, 0, 0], "to": [1, 1, 1]}},
-    "POST /studies/{study_id}/opinions": {"data": {"verdict": "agree"}},
+    "POST /studies/{study_id}/opinions": {"data": {"verdict": "tumor"}},
+    "PUT /api/v1/studies/{study_id}/identity": {"json": {}},
+    "PUT /api/v1/studies/{study_id}/urgent": {"json": {"urgent": True}},
+    "POST /api/v1/studies/{study_id}/deliveries": {"json": {"peer": "PACS@127.0.0.1:104"}},
+    "POST /studies/{study_id}/send": {"data": {"peer": "PACS@127.0.0.1:104"}},
+    "PUT /api/v1/nodes": {
+        "json": {"title": "MENINX", "started": "", "failing": {}}
+        | dict.fromkeys(
+            (
+                "instances",
+                "studies",
+                "waiting",
+                "scored",
+                "failed",
+                "refused",
+                "results_sent",
+                "results_waiting",
+            ),
+            0,
+        )
+    },
+    "POST /studies/urgent": {"data": {"study": "{study_id}"}},
     "POST /studies/delete": {"data": {"study": "{study_id}"}},
     "POST /studies/export": {"data": {"study": "{study_id}"}},
 }

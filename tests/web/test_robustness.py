@@ -195,7 +195,7 @@ def test_the_page_reports_a_stored_study_after_a_lost_response(page, node_accoun
     with served(settings.data, "--no-worker") as address:
         sign_in(page, address, "rene")
         page.locator("#files").set_input_files(tmp_path / "a.txt")
-        expect(page.locator("#upload-words")).to_have_text("One study was here already.")
+        expect(page.locator(".upload-words").first).to_have_text("One study was here already.")
         expect(page.locator("#studies tbody tr")).to_have_count(1)
     assert lost == [201]
     assert len(list(settings.studies.iterdir())) == 1

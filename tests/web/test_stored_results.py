@@ -10,6 +10,7 @@ from meninx._render.region import Region
 from meninx._web.store.stored_results import SeriesIdentity, Shown, StoredSeries, series_identities
 from tests.web.findings import finding
 
+REGION = Region("left", (34, 28, 15), (2, 5), (4, 5, 6), (1.5, 2, 3), ((1, 2, 3), (7, 8, 9)), 0.97)
 SHOWN = Shown(
     volume="3.nii",
     shape=(7, 8, 9),
@@ -19,7 +20,7 @@ SHOWN = Shown(
     picture="3.png",
     thumb="3-thumb.png",
     plane="sagittal",
-    region=Region("left", (34, 28, 15), (2, 5), 1),
+    regions=(REGION, replace(REGION, extent_mm=None, point_mm=None, side=None)),
     midline_mm=-4.5,
     affine=((0, 0, 2.7, -9.1), (1.1, 0, 0, 4), (0, 1.3, 0, -7), (0, 0, 0, 1)),
     spacing_mm=(1.1, 1.3, 2.7),
@@ -30,7 +31,7 @@ SHOWN = Shown(
     "shown",
     [
         SHOWN,
-        replace(SHOWN, region=Region(None, None, (0, 0), 0), heat=None, withheld="no place"),
+        replace(SHOWN, regions=(), heat=None, withheld="no place"),
         Shown(volume="0.nii", shape=(240, 256, 1), slice_axis=2, geometry=False),
         None,
     ],
@@ -47,6 +48,13 @@ def test_a_stored_series_is_read_unchanged(shown):
     assert (again.shown, again.identity) == (series.shown, identity)
     assert (again.preview, again.objects, again.why) == (series.preview, 3, "why")
     assert again.findings.is_volume == (shown is not None and shown.slices > 1)
+
+
+def test_a_series_of_the_first_schema_has_no_regions_until_it_is_scored_again():
+    stored = StoredSeries(Findings.from_json(finding()), shown=SHOWN).as_json()
+    del stored["viewer"]["regions"]
+    stored["viewer"]["region"] = {"side": "left", "extent_mm": None, "slices": [1, 2], "others": 0}
+    assert StoredSeries.from_json(stored).shown == replace(SHOWN, regions=())
 
 
 def test_an_identity_without_names_is_empty():

@@ -2,6 +2,7 @@ import io
 import json
 import sqlite3
 import zipfile
+from contextlib import closing
 from datetime import timedelta
 
 import nibabel
@@ -81,7 +82,7 @@ def test_dicom_objects_are_exported(scored):
     with zipfile.ZipFile(io.BytesIO(packed.content)) as archive:
         made = [pydicom.dcmread(io.BytesIO(archive.read(name))) for name in archive.namelist()]
     # Others may have measured in it: those are reports of their readers.
-    assert {dataset.Modality for dataset in made} == {"OT", "SEG", "SR"}
+    assert {dataset.Modality for dataset in made} == {"KO", "OT", "SEG", "SR"}
     assert browser.client.get(f"/api/v1{address}").content[:4] == b"PK\x03\x04"
     assert scored.client().get(f"{address}.zip", follow_redirects=False).status_code != 200
 
@@ -180,15 +181,15 @@ def test_deidentify_drops_the_title_and_nothing_logs_names(tmp_path, series, cap
 def test_opinions_are_stored_and_signed(scored):
     browser = scored.browser()
     address = f"/studies/{scored.study_id}/opinions"
-    browser.post(address, verdict="disagree", note="<b>a vein</b>")
-    browser.post(address, verdict="region", region="1,2,3,4,5,6")
-    assert browser.post(address, verdict="region", region="1,2").status_code == 400
+    browser.post(address, verdict="no_tumor", note="<b>a vein</b>")
+    browser.post(address, verdict="tumor", box="1,2,3,4,5,6")
+    assert browser.post(address, verdict="tumor", box="1,2").status_code == 400
     assert browser.post(address, verdict="nonsense").status_code == 422
     page = browser.client.get(f"/studies/{scored.study_id}").text
     assert "&lt;b&gt;a vein&lt;/b&gt;" in page
     response = browser.client.get(f"/api/v1/studies/{scored.study_id}/opinions").json()
-    assert [opinion["verdict"] for opinion in response] == ["region", "disagree"]
-    assert response[0]["region"] == {"from": [1, 2, 3], "to": [4, 5, 6]}
+    assert [opinion["verdict"] for opinion in response] == ["tumor", "no_tumor"]
+    assert response[0]["box"] == {"from": [1, 2, 3], "to": [4, 5, 6]}
     with scored.web.sessions() as session:
         for opinion in session.query(Opinion):
             assert opinion.signature == signature_of(opinion, scored.web.key)
@@ -287,7 +288,7 @@ def test_a_study_is_scored_again_once_its_lease_has_run_out(server, series, monk
         study = session.get(Study, study_id)
         study.state, study.lease = SCORING, now() + timedelta(seconds=30)
     assert not server.jobs.score_next()
-    monkeypatch.setattr("meninx._web.studies.jobs.now", lambda: now() + timedelta(seconds=31))
+    monkeypatch.setattr("meninx._web.studies.queue.now", lambda: now() + timedelta(seconds=31))
     assert server.jobs.score_next()
     assert study_in(server, study_id).state == DONE
 
@@ -351,8 +352,8 @@ def with_opinions(server, series):
     """A study with two readers' opinions; its id."""
     browser = server.browser()
     study = browser.upload(series, "with_opinions").json()
-    browser.post(f"/studies/{study['id']}/opinions", verdict="agree", note="a lesion")
-    server.browser("ada").post(f"/studies/{study['id']}/opinions", verdict="disagree")
+    browser.post(f"/studies/{study['id']}/opinions", verdict="tumor", note="a lesion")
+    server.browser("ada").post(f"/studies/{study['id']}/opinions", verdict="no_tumor")
     return study["id"]
 
 
@@ -390,8 +391,8 @@ def test_an_administrator_erases_pixels_and_identity_and_the_opinions_stay(
     assert not list(server.settings.studies.iterdir())
     response = browser.client.get(f"/api/v1/studies/{with_opinions}/opinions").json()
     assert [(opinion["verdict"], opinion["user"]) for opinion in response] == [
-        ("disagree", "ada"),
-        ("agree", "rene"),
+        ("no_tumor", "ada"),
+        ("tumor", "rene"),
     ]
     assert browser.client.get(f"/studies/{with_opinions}").status_code == 410
     assert browser.client.get(f"/api/v1/studies/{with_opinions}/finding").status_code == 410
@@ -472,6 +473,40 @@ def test_migrations_go_up_down_and_up_again(tmp_path):
     migrate(address)
     assert set(inspect(engine).get_table_names()) == tables
     engine.dispose()
+
+
+def test_a_database_of_the_first_schema_keeps_what_readers_said(tmp_path):
+    settings = Settings(data=tmp_path / "data")
+    settings.data.mkdir()
+    migrate(settings.address, "0001")
+    columns = {
+        "title": "case",
+        "content_hash": "h",
+        "birth_date": "1970-01-02",
+        "search_text": "case",
+        "state": DONE,
+        **dict.fromkeys(("received",), "2026-01-01 10:00:00"),
+        **dict.fromkeys(("series", "findings"), "[]"),
+        **dict.fromkeys(("priority", "chosen", "bytes", "attempts"), 0),
+        **dict.fromkeys(("patient_name", "patient_id", "accession", "study_date"), ""),
+        **dict.fromkeys(("study_time", "description", "study_uid", "patient_key", "spacing"), ""),
+    } | {"id": "a" * 24, "file_names": "{}", "project_id": 1}
+    said = {"study_id": "a" * 24, "scan": 0, "user_name": "rene", "verdict": "agree", "note": ""}
+    box = {"from": [1, 2, 3], "to": [4, 5, 6]}
+    said |= {"region": json.dumps(box), "made": "2026-01-01 11:00:00", "signature": "s"}
+    with closing(sqlite3.connect(settings.data / "meninx.sqlite")) as database, database:
+        for table, values in (("studies", columns), ("opinions", said)):
+            marks = ", ".join("?" * len(values))
+            database.execute(
+                f"insert into {table} ({', '.join(values)}) values ({marks})", [*values.values()]
+            )
+    server = Server(settings)
+    browser = server.browser()
+    (opinion,) = browser.client.get(f"/api/v1/studies/{'a' * 24}/opinions").json()
+    assert (opinion["box"], opinion["about"], opinion["words"]) == (box, "series", "agree")
+    assert (opinion["answer"], opinion["agrees"]) == (None, None)
+    assert "agree" in browser.client.get(f"/studies/{'a' * 24}").text
+    assert browser.client.get("/api/v1/studies?search=02.01.1970").json()["count"] == 1
 
 
 def test_the_tables_are_those_of_the_code(tmp_path):

@@ -13,7 +13,7 @@ from meninx._clinic.node import Node, NodeSettings
 from meninx._clinic.peers import peer_of
 from meninx._clinic.worklist import Worklist
 from meninx._synthesis.writing import write_dicom
-from meninx._web.store.database import DONE, Study
+from meninx._web.store.database import DONE, NodeReport, Study
 from tests.clinic.conftest import receiving, wait_for
 from tests.web.conftest import served
 
@@ -41,6 +41,13 @@ def test_a_study_from_the_network_appears_in_the_worklist(tmp_path, sick, node_a
         )
         with urllib.request.urlopen(request, timeout=30) as answer:
             assert io.BytesIO(answer.read()).getvalue()[:2] == b"PK"
+        # The same exam from a CD is the same study, though a C-STORE wrote its files anew.
+        Worklist(address, key).hand_over(tmp_path / "case")
+        with sessions() as session:
+            assert session.query(Study.state).all() == [(DONE,)]
+            told = session.query(NodeReport).one()
+        assert told.name == "node, MENINX"
+        assert told.report["scored"] == 1
 
 
 @contextmanager
@@ -81,6 +88,7 @@ def test_many_files_are_handed_over_in_few_requests(tmp_path):
 
 
 def test_a_hand_over_is_tried_again_until_it_is_done(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(Node, "_report_health", lambda _: None)
     monkeypatch.setattr(inboxes, "FIRST_PAUSE", 0.01)
     monkeypatch.setattr("meninx._clinic.node.Worker.call", lambda *_: [])
     with answering([429, 503, 201, 500]) as (address, asked):

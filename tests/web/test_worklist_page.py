@@ -222,7 +222,7 @@ def test_a_deep_link_is_followed_after_signing_in(page, clinic):
     page.get_by_label("Password").fill(PASSWORD)
     page.keyboard.press("Enter")
     expect(page).to_have_url(deep)
-    expect(page.locator("h1")).to_have_text("case 07")
+    expect(page.locator("h1")).to_have_text("Person49, Ann")
 
 
 def press(page, key):
@@ -259,7 +259,7 @@ def test_several_studies_are_chosen_exported_and_deleted(listed, clinic):
         rows(page).nth(number).get_by_role("checkbox").check()
     expect(page.locator("#chosen")).to_have_text("2 studies are chosen")
     with page.expect_download() as download:
-        page.get_by_role("button", name="Export results").click()
+        page.get_by_role("button", name="Export as JSON lines").click()
     lines = [json.loads(line) for line in download.value.path().read_text().splitlines()]
     assert [line["findings"][0]["reason"] for line in lines] == ["not_mr"] * 2
     gone = [names(page)[number] for number in (1, 4)]

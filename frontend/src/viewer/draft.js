@@ -1,11 +1,11 @@
-// A note and a mark that are not stored yet stay in this browser tab, also when the session ends.
+// A note and a box that are not stored yet stay in this browser tab, also when the session ends.
 export class Draft {
   constructor(study, scan, form) {
     this.key = `draft:${study}:${scan}`;
     this.note = form.elements.note;
     const address = new URL(location.href);
     if (address.searchParams.has("stored")) {
-      sessionStorage.removeItem(this.key);
+      this.clear();
       address.searchParams.delete("stored");
       history.replaceState(null, "", address);
     }
@@ -18,5 +18,9 @@ export class Draft {
   keep(mark = this.mark) {
     this.mark = mark;
     sessionStorage.setItem(this.key, JSON.stringify({ note: this.note.value, mark }));
+  }
+
+  clear() {
+    sessionStorage.removeItem(this.key);
   }
 }

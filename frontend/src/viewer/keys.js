@@ -6,7 +6,7 @@ export function followKeys(viewer, dialog) {
   for (const [n, { shown, words }] of list.filter((key) => key.shown).entries()) {
     const term = document.createElement("dt");
     term.append(...shown.split(" ").map((key) => Object.assign(document.createElement("kbd"), { textContent: key })));
-    tables[n < 14 ? 0 : 1].append(term, Object.assign(document.createElement("dd"), { textContent: words }));
+    tables[n < 16 ? 0 : 1].append(term, Object.assign(document.createElement("dd"), { textContent: words }));
   }
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || dialog.open) return;
@@ -15,8 +15,9 @@ export function followKeys(viewer, dialog) {
     if (event.target.closest("input") && event.key.length > 1) return;
     const key = event.shiftKey && event.key.startsWith("Arrow") ? `Shift+${event.key}` : event.key;
     const run = by.get(key);
-    // Enter presses a button that has the focus, unless a corner is being set.
-    if (!run || (key === "Enter" && (!viewer.tool || event.target.closest("button, a")))) return;
+    // Enter and Space press a button that has the focus, unless a corner is being set.
+    const pressed = event.target.closest("button, a, summary");
+    if (!run || (key === "Enter" && (!viewer.tool || pressed)) || (key === " " && pressed)) return;
     event.preventDefault();
     event.stopPropagation();
     run();
@@ -48,6 +49,11 @@ export function keysOf(viewer) {
     key(["h"], "h", "hide or show the heat map", () => viewer.press("heat")),
     key(["c"], "c", "contour instead of colors", () => viewer.press("contour")),
     key(["w"], "w", "next window", () => viewer.nextWindow()),
+    key(["v"], "v", "invert black and white", () => viewer.press("invert")),
+    key(["f"], "f", "exchange left and right", () => viewer.press("flip")),
+    key([" "], "Space", "run through the slices, or stop", () => viewer.press("cine")),
+    key(["1"], "1 2 4 a", "one series, two, four, all sequences", () => viewer.press("layout-1")),
+    ...["2", "4", "a"].map((name) => ({ keys: [name], shown: "", words: "", run: () => viewer.press(`layout-${name}`) })),
     key(["r"], "r", "ruler", () => viewer.press("ruler")),
     key(["b"], "b", "mark a box", () => viewer.press("mark")),
     key(["Enter"], "Enter", "with ruler or box: a corner at the crosshair", () => viewer.cornerHere()),

@@ -5,33 +5,27 @@ export class Marks {
   constructor(viewer) {
     this.viewer = viewer;
     this.next = 0;
-    this.region = document.getElementById("region");
-    for (const button of document.querySelectorAll("button[data-jump]")) {
-      button.addEventListener("click", () => this.jump(button.dataset.jump));
-    }
+    this.onHold = () => {};
     document.getElementById("drop-mark")?.addEventListener("click", () => this.drop());
     document.getElementById("keep-mark")?.addEventListener("click", () => this.keepBox());
     this.measurements = new Measurements(viewer, (pane, mark) => this.show(mark, pane));
   }
 
   get all() {
-    return this.viewer.main.series.marks;
-  }
-
-  // A draft's mark belongs to its unfinished note.
-  keepIn(draft) {
-    this.draft = draft;
-    if (draft.mark) this.hold({ kind: "box", ...draft.mark });
+    const stored = this.viewer.panes.flatMap((pane) => pane.series.marks.map((mark) => ({ pane, mark })));
+    return this.pending ? [...stored, this.pending] : stored;
   }
 
   jump(id) {
-    const mark = this.all.find((stored) => stored.id === id);
-    if (mark) this.show(mark);
+    const found = this.all.find(({ mark }) => mark.id === id);
+    if (found) this.show(found.mark, found.pane);
   }
 
   toNext() {
-    const marks = [...this.all, ...(this.pending ? [this.pending] : [])];
-    if (marks.length) this.show(marks[this.next++ % marks.length]);
+    const { all } = this;
+    if (!all.length) return;
+    const { pane, mark } = all[this.next++ % all.length];
+    this.show(mark, pane);
   }
 
   show(mark, pane = this.viewer.main) {
@@ -41,9 +35,16 @@ export class Marks {
   }
 
   begin(pane, mm) {
-    const { main, tool } = this.viewer;
-    // Opinions are on the first series; lengths may be measured in all series of this study.
-    if (!mm || pane.series.study !== main.series.study || (tool === "mark" && pane !== main)) return;
+    if (!mm) return;
+    const { tool, data } = this.viewer;
+    if (tool === "mark" && !document.getElementById("opinion")) {
+      pane.say("A withdrawn study takes no opinions, so that a box would be lost. The ruler works.");
+      return;
+    }
+    if (tool === "mark" && pane.series.study !== data.study) {
+      pane.say("A box belongs to an opinion on the study that is open: open this visit to mark it. The ruler works here.");
+      return;
+    }
     const start = this.voxelOf(pane, mm);
     this.drawing = { pane, start, mark: null };
     this.move(pane, mm);
@@ -72,21 +73,21 @@ export class Marks {
     if (!this.drawing) return;
     const { pane, mark } = this.drawing;
     this.stop();
-    if (mark.kind === "box") this.hold(mark);
+    if (mark.kind === "box") this.hold(mark, pane);
     else this.keepRuler(pane, mark);
   }
 
   keepRuler(pane, mark) {
-    this.lay(pane, null);
+    this.lay(pane, this.pending?.pane === pane ? this.pending.mark : null);
     if (pane.grid.distance(mark.from, mark.to) === 0) return;
     this.measurements.store(pane, mark);
   }
 
   keepBox() {
     if (!this.pending) return;
-    const mark = this.pending;
+    const { pane, mark } = this.pending;
     this.drop();
-    this.measurements.store(this.viewer.main, mark);
+    this.measurements.store(pane, mark);
   }
 
   lay(pane, mark) {
@@ -99,47 +100,35 @@ export class Marks {
     this.byKeys = false;
   }
 
-  // The mark waits until an opinion is stored with it.
-  hold(mark) {
-    this.pending = mark;
-    this.region.value = [...mark.from, ...mark.to].join(",");
-    this.lay(this.viewer.main, mark);
-    this.waiting(true);
-    this.draft?.keep({ from: mark.from, to: mark.to });
+  // The mark waits until an opinion is stored with it: on the series that it was drawn in.
+  hold(mark, pane) {
+    if (this.pending) this.lay(this.pending.pane, null);
+    this.pending = { pane, mark };
+    this.lay(pane, mark);
+    this.onHold(this.pending);
     if (this.viewer.place) this.viewer.showStatus("Marked; the box is stored with your opinion");
   }
 
   drop() {
     this.stop();
+    for (const pane of this.viewer.panes) this.lay(pane, null);
     this.pending = null;
-    if (this.region) this.region.value = "";
-    this.lay(this.viewer.main, null);
-    this.waiting(false);
-    this.draft?.keep(null);
-  }
-
-  waiting(on) {
-    for (const id of ["send-region", "keep-mark", "drop-mark"]) {
-      const button = document.getElementById(id);
-      if (button) button.disabled = !on;
-    }
-    const words = document.getElementById("mark-waits");
-    if (words) words.hidden = !on;
+    this.onHold(null);
   }
 
   // By keyboard: set one corner, move the crosshair, set the other corner.
   cornerHere() {
-    const { main, place } = this.viewer;
+    const { active, place } = this.viewer;
     if (this.byKeys) {
-      this.move(main, place);
+      this.move(this.drawing.pane, place);
       this.end();
     } else {
-      this.begin(main, place);
-      this.byKeys = true;
+      this.begin(active, active.place);
+      this.byKeys = Boolean(this.drawing);
     }
   }
 
   follow(mm) {
-    if (this.byKeys) this.move(this.viewer.main, mm);
+    if (this.byKeys) this.move(this.drawing.pane, mm);
   }
 }

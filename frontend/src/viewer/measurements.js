@@ -1,22 +1,24 @@
-// Measurements of a study: stored at once, and listed with their authors; only the author can delete one.
-const csrf = () => document.querySelector('meta[name="csrf"]')?.content ?? "";
+// Measurements of the series that are shown: stored at once, and listed with their authors, who alone can delete them.
+import { csrf } from "../session.js";
 
 export class Measurements {
   constructor(viewer, show) {
     Object.assign(this, { viewer, show, list: document.querySelector("#measured ul") });
-    this.address = `/api/v1/studies/${viewer.data.study}/measurements`;
     this.showList();
   }
 
-  // All measurements in this study, each with its pane; without the boxes of opinions.
+  // All measurements in the panes, also of another visit; without the boxes of opinions.
   get all() {
-    return this.viewer.panes.filter((pane) => pane.series.study === this.viewer.data.study)
-      .flatMap((pane) => pane.series.marks.filter((mark) => mark.user).map((mark) => ({ pane, mark })));
+    return this.viewer.panes.flatMap((pane) => pane.series.marks.filter((mark) => mark.user).map((mark) => ({ pane, mark })));
+  }
+
+  address(pane) {
+    return `/api/v1/studies/${pane.series.study}/measurements`;
   }
 
   async store(pane, { kind, from, to }) {
     const body = JSON.stringify({ scan: pane.series.number, kind, from, to });
-    const response = await this.ask("POST", this.address, body);
+    const response = await this.ask("POST", this.address(pane), body);
     if (!response) return;
     const mark = await response.json();
     pane.series.marks.push(mark);
@@ -26,7 +28,8 @@ export class Measurements {
   }
 
   async remove(pane, mark) {
-    if (!(await this.ask("DELETE", `${this.address}/${mark.id}`))) return;
+    if (!window.confirm(`Delete the measurement of ${mark.words}?`)) return;
+    if (!(await this.ask("DELETE", `${this.address(pane)}/${mark.id}`))) return;
     pane.series.marks = pane.series.marks.filter((stored) => stored !== mark);
     pane.overlay.draw();
     this.showList();
@@ -54,7 +57,8 @@ export class Measurements {
     };
     this.list?.replaceChildren(...this.all.map(({ pane, mark }) => {
       const item = document.createElement("li");
-      const words = `${mark.words}, ${pane.series.name}, ${mark.user}`;
+      const visit = pane.series.study === this.viewer.data.study ? "" : `, ${pane.series.date || "another visit"}`;
+      const words = `${mark.words}, ${pane.series.name}${visit}, ${mark.user}`;
       item.append(words, " ", button("Show", `Show ${words}`, () => this.show(pane, mark)));
       if (mark.own) item.append(button("Delete", `Delete ${words}`, () => this.remove(pane, mark)));
       return item;

@@ -1,5 +1,6 @@
 // The overlay of a series' slices: crosshair, contour, marks, and text in the corners.
 import { contourPath } from "./contour.js";
+import { PLANES } from "./pane.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const GAP = 12;
@@ -29,9 +30,10 @@ export class Overlay {
       if (tile.axCorSag > 2) continue;
       const clip = this.tileGroup(tile);
       const axis = pane.axisOf(tile);
-      if (pane.heat.contour && pane.heat.shown && pane.nv.volumes[1]) this.drawContour(tile, axis, clip);
+      if (pane.settings.get("contour") && pane.settings.get("heat") && pane.nv.volumes[1]) this.drawContour(tile, axis, clip);
       for (const mark of [...pane.series.marks, ...(this.pending ? [this.pending] : [])]) this.drawMark(mark, tile, axis, clip);
       if (this.crosshair) this.drawCrosshair(tile, clip);
+      if (pane.three) this.drawCaption(tile, axis, clip);
     }
     this.write();
   }
@@ -58,10 +60,11 @@ export class Overlay {
   drawContour(tile, axis, into) {
     const { pane } = this;
     const index = pane.voxel[axis];
-    const key = `${axis} ${index} ${pane.heat.level}`;
+    const level = pane.settings.get("level");
+    const key = `${axis} ${index} ${level}`;
     if (!this.paths.has(key)) {
       if (this.paths.size > 50) this.paths.clear();
-      this.paths.set(key, contourPath(pane.nv.volumes[1].img, pane.series.shape, axis, index, pane.heat.level));
+      this.paths.set(key, contourPath(pane.nv.volumes[1].img, pane.series.shape, axis, index, level));
     }
     const transform = `matrix(${this.matrix(tile, axis).join(" ")})`;
     for (const kind of ["rim", "line"]) svgElement("path", { d: this.paths.get(key), transform, class: `contour ${kind}` }, into);
@@ -94,22 +97,37 @@ export class Overlay {
     svgElement("path", { d, class: "crosshair" }, into);
   }
 
+  // Each of three planes has a number of its own.
+  drawCaption(tile, axis, into) {
+    const [left, top, width, height] = tile.leftTopWidthHeight.map((at) => at / this.pane.ratio);
+    svgElement("text", { x: left + width - 6, y: top + height - 24, class: "caption" }, into).textContent = this.slice(tile, axis);
+  }
+
+  // What a tile shows, from what is drawn in it. A plane across the series' slices is put together from all of them.
+  slice(tile, axis) {
+    const { series, voxel, three } = this.pane;
+    const place = `${voxel[axis] + 1} of ${series.shape[axis]}`;
+    const plane = series.geometry ? PLANES[tile.axCorSag] : "";
+    if (axis === series.axis) return three && plane ? `${plane}, slice ${place}` : `Slice ${place}`;
+    return `${plane} ${place}${three ? "" : `, put together from ${series.shape[series.axis]} slices`}`.trim();
+  }
+
   write() {
     const { pane, corners } = this;
     const { series } = pane;
     const volume = pane.nv.volumes[0];
-    const slice = pane.voxel[series.axis] + 1;
-    const count = series.shape[series.axis];
     const beyond = pane.grid.holds(pane.place) ? "" : ", the place lies outside this series";
-    // In another plane than its own a series has no slice number: the image is interpolated from all slices.
-    const plane = pane.reformatted && !pane.three ? `${pane.reformatted}, put together from ${count} slices` : `Slice ${slice} of ${count}`;
-    corners.slice.textContent = `${plane}${beyond}`;
+    const [tile] = pane.nv.screenSlices;
+    const plane = pane.three || !tile ? "" : this.slice(tile, pane.axisOf(tile));
+    const shown = [`${plane}${beyond}`.replace(/^, /, ""), pane.flipped ? "Flipped: left and right exchanged" : ""];
+    corners.slice.textContent = shown.filter(Boolean).join(". ");
     corners.window.textContent = `Window ${number(volume.cal_max - volume.cal_min)}, level ${number((volume.cal_max + volume.cal_min) / 2)}`;
     const { dataset } = pane.element;
-    dataset.slice = slice;
+    dataset.slice = pane.voxel[series.axis] + 1;
     dataset.place = pane.place.map((at) => at.toFixed(1)).join(",");
     dataset.zoom = pane.nv.scene.pan2Dxyzmm[3].toFixed(3);
+    this.onWrite?.();
   }
 }
 
-const number = (value) => (Math.abs(value) >= 10 ? value.toFixed(0) : value.toPrecision(2));
+export const number = (value) => (Math.abs(value) >= 10 ? value.toFixed(0) : value.toPrecision(2));

@@ -5,7 +5,9 @@ import { FULL, SCALE, colorTable } from "./colors.js";
 import { Grid } from "./grid.js";
 import { Overlay } from "./overlay.js";
 
-const PLANES = { axial: SLICE_TYPE.AXIAL, coronal: SLICE_TYPE.CORONAL, sagittal: SLICE_TYPE.SAGITTAL };
+// The planes by NiiVue's number of what it draws: axial, coronal, sagittal.
+export const PLANES = ["axial", "coronal", "sagittal"];
+const SLICE_TYPES = [SLICE_TYPE.AXIAL, SLICE_TYPE.CORONAL, SLICE_TYPE.SAGITTAL];
 // NiiVue's colormap type with colors from zero on and nothing below the lower limit, contrary to its name.
 const FROM_ZERO = 2;
 
@@ -26,6 +28,8 @@ async function niivue(canvas, geometry) {
     // Otherwise letters of neighboring planes would look like one word.
     multiplanarPadPixels: 16,
     isResizeCanvas: true,
+    // Its own mouse, keys and drops would change what is drawn behind this viewer's back.
+    interactive: false,
     loadingText: "",
     logLevel: "error",
   });
@@ -34,23 +38,24 @@ async function niivue(canvas, geometry) {
 }
 
 export class Pane {
-  static async open(element, series, plane) {
+  // Resolves once the series is drawn; `heat` resolves once its heat map is there too.
+  static async open(element, series, plane, settings) {
     const canvas = element.querySelector("canvas");
     const nv = await niivue(canvas, series.geometry);
     nv.addColormap(SCALE, colorTable());
-    const layers = [{ url: series.volume, colormap: "gray" }];
-    if (series.heat) layers.push({ url: series.heat, colormap: SCALE, opacity: 0.5, cal_min: 20, cal_max: FULL });
-    await nv.loadVolumes(layers);
-    if (series.heat) nv.volumes[1].colormapType = FROM_ZERO;
+    await nv.loadVolumes([{ url: series.volume, colormap: "gray" }]);
     nv.setInterpolation(false);
-    return new Pane(element, series, nv, plane);
+    const pane = new Pane(element, series, nv, plane, settings);
+    element.querySelector("img")?.remove();
+    pane.heated = pane.loadHeat();
+    return pane;
   }
 
-  constructor(element, series, nv, plane) {
-    Object.assign(this, { element, series, nv, sliceType: PLANES[plane] ?? SLICE_TYPE.AXIAL });
-    // The plane that a series is shown in, if not its own: all panes show the first series' plane.
-    this.reformatted = series.plane && plane && series.plane !== plane ? plane : null;
+  constructor(element, series, nv, plane, settings) {
+    Object.assign(this, { element, series, nv, settings, flipped: false });
+    this.sliceType = SLICE_TYPES[Math.max(0, PLANES.indexOf(plane))];
     this.canvas = element.querySelector("canvas");
+    this.message = element.querySelector("[data-corner=message]");
     this.grid = new Grid(nv.volumes[0].hdr.affine, series.shape);
     // NiiVue's axes are right, front and head; a series' voxels may be stored in any order.
     this.voxelAxes = nv.volumes[0].permRAS.map((axis) => Math.abs(axis) - 1);
@@ -58,14 +63,23 @@ export class Pane {
     this.center = [0, 1, 2].map((n) => (object.extentsMin[n] + object.extentsMax[n]) / 2);
     this.range = { min: nv.volumes[0].cal_min, max: nv.volumes[0].cal_max };
     this.camera = { zoom: 1, center: null };
-    this.heat = { level: 20, opacity: 0.5, contour: false, shown: true };
     this.place = this.center;
     const draw = nv.drawScene.bind(nv);
     // The overlay is drawn again whenever NiiVue draws, also when the window's size changes.
     nv.drawScene = () => { draw(); this.overlay?.draw(); };
-    this.setPlanes(false);
+    nv.volumes[0].colormapInvert = settings.get("invert");
+    this.setPlanes(settings.get("planes") && series.geometry);
     this.overlay = new Overlay(this);
-    if (series.heat) this.drawHeat();
+    this.overlay.crosshair = settings.get("crosshair");
+    this.showWindow(settings.windowOf(series.sequence));
+  }
+
+  async loadHeat() {
+    const { nv, series } = this;
+    if (!series.heat) return;
+    await nv.addVolumeFromUrl({ url: series.heat, colormap: SCALE, opacity: 0, cal_min: 20, cal_max: FULL });
+    nv.volumes[1].colormapType = FROM_ZERO;
+    this.drawHeat();
   }
 
   // Slice axis among the voxel axes, of a tile's NiiVue number: 0 axial, 1 coronal, 2 sagittal.
@@ -80,6 +94,11 @@ export class Pane {
 
   get voxel() {
     return this.grid.nearest(this.place);
+  }
+
+  // Say in the image why nothing happens; the next action takes it away.
+  say(words) {
+    this.message.textContent = words;
   }
 
   show(mm, camera) {
@@ -107,6 +126,18 @@ export class Pane {
   setPlanes(three) {
     this.three = three;
     this.nv.setSliceType(three ? SLICE_TYPE.MULTIPLANAR : this.sliceType);
+  }
+
+  // Left and right exchanged; NiiVue's letters follow. Never kept: a side would be mistaken.
+  flip(on) {
+    this.flipped = on;
+    Object.assign(this.nv.opts, { isRadiologicalConvention: !on, sagittalNoseLeft: !on });
+    this.nv.drawScene();
+  }
+
+  invert(on) {
+    this.nv.volumes[0].colormapInvert = on;
+    this.nv.updateGLVolume();
   }
 
   get ratio() {
@@ -150,21 +181,26 @@ export class Pane {
     });
   }
 
-  preset(name) {
+  // The window as shares of the automatic one, which holds for another series of the same sequence too.
+  get windowShares() {
+    const { min, max } = this.range;
+    const { cal_min: low, cal_max: high } = this.nv.volumes[0];
+    return [low, high].map((end) => (end - min) / (max - min || 1));
+  }
+
+  showWindow(window) {
     const { min, max } = this.range;
     const volume = this.nv.volumes[0];
-    const presets = {
-      auto: [min, max], narrow: [min + 0.25 * (max - min), min + 0.75 * (max - min)],
-      wide: [min, min + 1.6 * (max - min)], full: [volume.global_min, volume.global_max],
-    };
-    this.window(...presets[name]);
+    const presets = { auto: [0, 1], narrow: [0.25, 0.75], wide: [0, 1.6] };
+    if (window === "full") this.window(volume.global_min, volume.global_max);
+    else this.window(...(presets[window] ?? window).map((share) => min + share * (max - min)));
   }
 
   drawHeat() {
     const volume = this.nv.volumes[1];
     if (!volume) return;
-    volume.cal_min = this.heat.level;
-    volume.opacity = this.heat.shown && !this.heat.contour ? this.heat.opacity : 0;
+    volume.cal_min = this.settings.get("level");
+    volume.opacity = this.settings.get("heat") && !this.settings.get("contour") ? this.settings.get("opacity") / 100 : 0;
     this.nv.updateGLVolume();
   }
 }

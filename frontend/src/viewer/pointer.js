@@ -1,6 +1,11 @@
-// Mouse, pen and touch over the panes.
+// Mouse, pen, touch and trackpad over the panes.
 const CLICK = 4; // pixels that a pointer may move in a click
 const SWIPE = 14; // pixels that a finger moves for a slice
+// Pixels of the wheel for a slice. A notch of a mouse has more and is one slice; a trackpad's many small events add up.
+const ROLL = 50;
+const LINE = 20; // pixels of a line, where a browser counts lines
+const REST_MS = 250; // after which a started slice is forgotten
+const PINCH = 14; // pixels of one event that zoom at most: a notch with Ctrl is 15 %
 
 export function followPointer(pane, viewer) {
   const { svg } = pane.overlay;
@@ -20,6 +25,7 @@ export function followPointer(pane, viewer) {
   svg.addEventListener("pointerdown", (event) => {
     event.preventDefault();
     pane.canvas.focus({ preventScroll: true });
+    viewer.activate(pane);
     svg.setPointerCapture(event.pointerId);
     const [x, y] = at(event);
     if (event.pointerType === "touch") fingers.set(event.pointerId, [x, y]);
@@ -50,20 +56,39 @@ export function followPointer(pane, viewer) {
     if (!fingers.size) held = null;
     if (event.type === "pointercancel") return;
     if (mode === "draw") viewer.endMark();
+    else if (mode === "window" && moved) viewer.keepWindow(pane);
     else if (!moved && tile >= 0 && event.button === 0) viewer.go(pane.mmAt(...start, tile));
   };
   svg.addEventListener("pointerup", release);
   svg.addEventListener("pointercancel", release);
   svg.addEventListener("contextmenu", (event) => event.preventDefault());
-  svg.addEventListener("wheel", (event) => {
+  followWheel(pane, viewer, at);
+}
+
+function followWheel(pane, viewer, at) {
+  let [rolled, last] = [0, 0];
+  pane.overlay.svg.addEventListener("wheel", (event) => {
     event.preventDefault();
     const [x, y] = at(event);
     const tile = pane.tileAt(x, y);
     if (tile < 0) return;
-    if (event.ctrlKey) viewer.zoom(pane, event.deltaY > 0 ? 1 / 1.15 : 1.15, pane.mmAt(x, y, tile));
-    else viewer.step(event.deltaY > 0 ? -1 : 1, pane, pane.axisOf(pane.nv.screenSlices[tile]));
+    const down = event.deltaMode ? event.deltaY * LINE : event.deltaY;
+    if (event.ctrlKey) {
+      // A trackpad's pinch comes as a wheel with Ctrl, too.
+      viewer.zoom(pane, 1.01 ** -limited(down, PINCH), pane.mmAt(x, y, tile));
+      return;
+    }
+    if (Math.abs(event.deltaX) > Math.abs(event.deltaY)) return;
+    if (event.timeStamp - last > REST_MS || Math.sign(down) !== Math.sign(rolled)) rolled = 0;
+    last = event.timeStamp;
+    rolled += limited(down, ROLL);
+    const slices = Math.trunc(rolled / ROLL);
+    rolled -= slices * ROLL;
+    if (slices) viewer.step(-slices, pane, pane.axisOf(pane.nv.screenSlices[tile]));
   }, { passive: false });
 }
+
+const limited = (distance, most) => Math.min(Math.max(distance, -most), most);
 
 // As in most hospital viewers: left sets the window, middle moves, right zooms; a finger scrolls.
 function modeOf(event, viewer) {

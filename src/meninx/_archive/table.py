@@ -57,6 +57,7 @@ _SCHEMA = pa.schema(
         "scanner": TEXT,
         "field_strength": REAL,
         "sequence": TEXT,
+        "recognized": _struct(sequence=TEXT, plane=TEXT, skull=TEXT, turn=pa.int32()),
         "kind": TEXT,
         "status": TEXT,
         "reason": TEXT,

@@ -81,7 +81,7 @@ class _RowWriter:
         if result.scan is None:
             return self._facts
         headers, sequence = result.headers, result.scan.sequence
-        facts = facts_of(min(headers, key=_file_of)) if headers else SeriesFacts()
+        facts = facts_of(headers.first_by_name) if headers else SeriesFacts()
         return dataclasses.replace(facts, sequence=sequence)
 
     @cached_property
@@ -91,10 +91,6 @@ class _RowWriter:
             if is_dicom(file.read(256)):
                 return facts_of(read_dataset(Source(str(path), path, path.stat().st_size)))
         return SeriesFacts()
-
-
-def _file_of(header: Any) -> str:
-    return str(header.filename)
 
 
 def _detail(findings: Findings, files: Sequence[Path]) -> str:

@@ -23,7 +23,7 @@ from meninx._detect.findings import Findings
 from meninx._detect.head_slices import brain_slices
 from meninx._detect.preprocessing import sampled
 from meninx._errors import DataError, InputError, OptionError, UnsupportedScan
-from meninx._scan.background import intensity_range
+from meninx._scan.intensity import intensity_range
 from meninx._scan.kinds import PICTURE_SUFFIXES
 from meninx._scan.reading import read_one
 from meninx._scan.scan import Scan

@@ -13,7 +13,6 @@ from PIL import Image
 
 from meninx._assess.classifiers import Classifier, PictureScores
 from meninx._assess.metrics import Floats
-from meninx._detect.detector import BATCH
 from meninx._detect.runtimes import OnnxNetwork
 from meninx._errors import ModelError, OptionError
 
@@ -25,6 +24,8 @@ _NORMALIZATIONS = {
     "0..255": ((0.0,), (1 / 255,)),
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
 }
+# Pictures of a call: larger batches are not faster on a CPU.
+_BATCH = 8
 _KINDS = ("probability", "logit")
 _COLORS = {1: "L", 3: "RGB"}
 _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
@@ -219,7 +220,7 @@ def onnx_classifier(path: Path, settings: Mapping[str, str]) -> Classifier:
 
     def logits(pictures: Sequence[Image.Image]) -> Floats:
         batch = np.stack([takes.of_picture(picture, wanted) for picture in pictures])
-        step = 1 if takes.one_at_a_time else BATCH
+        step = 1 if takes.one_at_a_time else _BATCH
         parts = [batch[start : start + step] for start in range(0, len(batch), step)]
         outputs = [next(iter(network.run(part).values())) for part in parts]
         return tumor_logits(np.concatenate(outputs), wanted)

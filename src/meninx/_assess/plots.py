@@ -222,7 +222,7 @@ def plot_times(steps: Mapping[str, Mapping[str, float]], stem: Path) -> None:
     """Draw the time of each step of scoring one picture.
 
     Args:
-        steps: Time of each step, ms, by runtime; the sum, `file to finding`, is left out.
+        steps: Time of each step, ms, by precision; the sum, `file to finding`, is left out.
         stem: Path of the files to write, without a suffix.
     """
     colors = (BLUE, ORANGE, GREEN, PINK, SKY, RED)

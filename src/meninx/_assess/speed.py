@@ -22,8 +22,7 @@ import numpy as np
 from PIL import Image
 
 from meninx._detect.detector import Detector
-from meninx._detect.loading import load_detector
-from meninx._detect.runtimes import Runtime
+from meninx._detect.loading import Precision, load_detector
 from meninx._render.heatmap import overlay, slice_heatmap
 from meninx._scan.scan import Scan
 from meninx._scoring.loop import score_path
@@ -181,23 +180,23 @@ def time_series(detector: Detector, folder: Path, runs: int) -> float:
     return _median(lambda: list(score_path(detector, folder)), min(runs, SERIES_RUNS))
 
 
-def series_megabytes(model: Path | None, runtime: Runtime, folder: Path) -> float:
+def series_megabytes(model: Path | None, precision: Precision, folder: Path) -> float:
     """Return the peak memory of a new process that reads and scores a series.
 
     Args:
         model: Detector file; None for the one that ships with the package.
-        runtime: Library that computes the network: `onnxruntime` or `openvino`.
+        precision: Arithmetic of the shipped detector.
         folder: Folder of the series.
 
     Returns:
         Peak memory, MB.
     """
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_peak_of_series, (model, runtime, folder))
+        return pool.apply(_peak_of_series, (model, precision, folder))
 
 
-def _peak_of_series(model: Path | None, runtime: Runtime, folder: Path) -> float:
-    for _ in score_path(load_detector(model, runtime=runtime), folder):
+def _peak_of_series(model: Path | None, precision: Precision, folder: Path) -> float:
+    for _ in score_path(load_detector(model, precision=precision), folder):
         pass
     return peak_megabytes()
 

@@ -1,6 +1,7 @@
 """The command line: a module per verb, imported only when the verb is called."""
 
 import io
+import logging
 import sys
 from importlib import import_module
 from typing import Any
@@ -8,7 +9,9 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from meninx._cli.config_file import SECTION_OF_VERB, name_variables, with_config
 from meninx._errors import MeninxError, PeerError
+from meninx._logs import log_style
 from meninx._quiet import cache_in_temporary_folder, quiet_libraries
 
 # In the order of the help, which is that of a new user's needs.
@@ -28,11 +31,15 @@ VERBS = (
     "worker",
     "reset-password",
     "verify-opinions",
+    "export-opinions",
     "receive",
     "send",
     "fetch-study",
     "deidentify",
     "score-archive",
+    "config",
+    "backup",
+    "restore",
 )
 NOT_ALL_DONE, WRONG_USAGE = 1, 2
 
@@ -49,10 +56,14 @@ class Verbs(TyperGroup):
         if cmd_name not in VERBS:
             return None
         name = cmd_name.replace("-", "_")
-        module = import_module(f"meninx._cli.{name}")
+        verb = getattr(import_module(f"meninx._cli.{name}"), name)
         app = typer.Typer(add_completion=False, rich_markup_mode=None)
-        app.command(cmd_name)(getattr(module, name))
-        return typer.main.get_command(app)
+        section = SECTION_OF_VERB.get(cmd_name)
+        app.command(cmd_name)(with_config(verb, section) if section else verb)
+        command = typer.main.get_command(app)
+        if section:
+            name_variables(command, section)
+        return command
 
 
 app = typer.Typer(
@@ -94,7 +105,7 @@ def main() -> None:
     try:
         app()
     except MeninxError as error:
-        typer.echo(f"meninx: {error}", err=True)
+        _say(str(error))
         sys.exit(NOT_ALL_DONE if isinstance(error, PeerError) else WRONG_USAGE)
     except BrokenPipeError:
         # The reader of the output, such as `head`, has closed it.
@@ -106,5 +117,13 @@ def main() -> None:
         message = system_error_in_words(error)
         if message is None:
             raise
-        typer.echo(f"meninx: {message}", err=True)
+        _say(message)
         sys.exit(WRONG_USAGE)
+
+
+def _say(message: str) -> None:
+    """Write why a command ends: as a line, or into the log of a service that writes JSON."""
+    if log_style() == "json":
+        logging.getLogger("meninx").critical("%s", message)
+    else:
+        typer.echo(f"meninx: {message}", err=True)

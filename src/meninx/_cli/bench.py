@@ -2,7 +2,6 @@
 
 import json
 import tempfile
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +10,7 @@ import typer
 from meninx._cli.extras import needs_extra
 from meninx._cli.options import JsonOption, ModelOption
 from meninx._cli.writable import check_folder
-from meninx._detect.runtimes import RUNTIMES, Runtime
+from meninx._detect.loading import PRECISIONS, Precision
 from meninx._processes import usable_cores
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ def bench(
 ) -> None:
     """Time one picture, a folder and a series on this machine, on synthetic scans.
 
-    Nothing else should run meanwhile. OpenVINO is timed beside ONNX Runtime where it is installed.
+    Nothing else should run meanwhile. The shipped detector is timed in both precisions.
     """
     if output is not None:
         check_folder(output, "--output")
@@ -47,7 +46,7 @@ def bench(
         output.mkdir(parents=True, exist_ok=True)
         (output / "bench.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
         plot_times(
-            {name: _medians(figures) for name, figures in report["runtimes"].items()},
+            {name: _medians(figures) for name, figures in report["precisions"].items()},
             output / "bench",
         )
     if as_json:
@@ -67,15 +66,17 @@ def _measure(model: Path | None, runs: int, pictures: int, slices: int) -> dict[
     from meninx._cli.progress import progress_of
     from meninx._detect.loading import load_detector
 
-    installed = [name for name in RUNTIMES if find_spec(name.partition("-")[0])]
-    total = 2 + len(installed)
+    # A named file has one format.
+    precisions = PRECISIONS[:1] if model else PRECISIONS
+    total = 2 + len(precisions)
     with tempfile.TemporaryDirectory() as folder, progress_of() as progress:
         progress("writing synthetic scans", 0, total)
         inputs = speed.make_inputs(Path(folder), pictures, slices)
-        runtimes = {}
-        for done, name in enumerate(installed, start=1):
-            progress(f"timing {name}", done, total)
-            runtimes[name] = _measure_runtime(name, model, inputs, runs)
+        measured = {}
+        for done, precision in enumerate(precisions, start=1):
+            progress(f"timing {precision}", done, total)
+            name = str(model) if model else precision
+            measured[name] = _measure_precision(precision, model, inputs, runs)
         progress("timing a cold start", total - 1, total)
         options = ["--model", str(model)] if model else []
         cold = speed.time_cold(["predict", str(inputs.picture), "--json", *options], runs)
@@ -83,23 +84,23 @@ def _measure(model: Path | None, runs: int, pictures: int, slices: int) -> dict[
     return {
         "machine": speed.machine(),
         "model": load_detector(model).model,
-        "runtimes": runtimes,
+        "precisions": measured,
         _COLD: cold,
     }
 
 
-def _measure_runtime(
-    runtime: Runtime, model: Path | None, inputs: "Inputs", runs: int
+def _measure_precision(
+    precision: Precision, model: Path | None, inputs: "Inputs", runs: int
 ) -> dict[str, Any]:
-    """Return the figures of one runtime."""
+    """Return the figures of one precision."""
     from meninx._assess import speed
     from meninx._detect.loading import load_detector
 
-    detector = load_detector(model, runtime=runtime)
+    detector = load_detector(model, precision=precision)
     steps = speed.time_picture(detector, inputs.picture, runs)
     series = speed.time_series(detector, inputs.series, runs)
-    memory = speed.series_megabytes(model, runtime, inputs.series)
-    one_thread = load_detector(model, threads=1, runtime=runtime)
+    memory = speed.series_megabytes(model, precision, inputs.series)
+    one_thread = load_detector(model, threads=1, precision=precision)
     rate = speed.pictures_per_second(one_thread, inputs.pictures, usable_cores())
     return {
         "one picture of 512 px, ms": {step: _as_json(spread) for step, spread in steps.items()},
@@ -142,17 +143,17 @@ def rows_of(report: dict[str, Any]) -> list[tuple[str, str, str]]:
         Texts of each row; the last is empty where a figure has no spread.
     """
     rows = []
-    for runtime, figures in report["runtimes"].items():
+    for precision, figures in report["precisions"].items():
         for name, value in figures.items():
             if isinstance(value, dict):
                 rows += [
                     (
-                        f"{runtime}: one picture, {step}, ms",
+                        f"{precision}: one picture, {step}, ms",
                         f"{spread['median']:.2f}",
                         f"{spread['p95']:.2f}",
                     )
                     for step, spread in value.items()
                 ]
             else:
-                rows.append((f"{runtime}: {name}", f"{value:.2f}", ""))
+                rows.append((f"{precision}: {name}", f"{value:.2f}", ""))
     return [*rows, (_COLD, f"{report[_COLD]:.2f}", "")]

@@ -104,7 +104,7 @@ def _network_of(detector: "Detector", model: Path | None) -> "Backbone":
 
         from meninx._learn.file.export import load_weights
         from meninx._learn.model.network import network_of
-    weights = (model or shipped_detector()).with_suffix(".safetensors")
+    weights = (model or shipped_detector("fp32")).with_suffix(".safetensors")
     if not weights.is_file():
         raise ModelError(
             f"{weights}: no weights beside the detector file; Grad-CAM needs the "

@@ -13,7 +13,6 @@ from meninx._errors import OptionError
 
 _DEFAULT_PICTURES = 400
 _SHIPPED = Path("meninx")
-_HUGGING_FACE = "hugging-face"
 
 
 def export(
@@ -58,7 +57,7 @@ def export(
     """
     with needs_extra("train"):
         from meninx._learn.file.formats import export as write
-    if format == _HUGGING_FACE:
+    if format == "hugging-face":
         _write_hugging_face(model, output)
         return
     if data is None:
@@ -83,6 +82,6 @@ def _write_hugging_face(model: Path, output: Path) -> None:
     check_folder(output, "--output")
     is_shipped = model == _SHIPPED and not model.exists()
     files = export_hugging_face(
-        shipped_detector() if is_shipped else model, output, shipped=is_shipped
+        shipped_detector("fp32") if is_shipped else model, output, shipped=is_shipped
     )
     typer.echo(f"{output}: {', '.join(file.name for file in files)}", err=True)

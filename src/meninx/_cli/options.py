@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from meninx._detect.runtimes import Runtime
+from meninx._detect.loading import Precision
 from meninx._errors import OptionError
+from meninx._logs import LogStyle
 
 if TYPE_CHECKING:
     from meninx._data.prepare import Split
@@ -29,14 +30,12 @@ ModelOption = Annotated[
         "--model", help="Detector file to use instead of the shipped one.", show_default=False
     ),
 ]
-RuntimeOption = Annotated[
-    Runtime,
+PrecisionOption = Annotated[
+    Precision,
     typer.Option(
-        "--runtime",
-        help="Library and precision that compute. ONNX Runtime uses a GPU where its installed "
-        "build supports one. onnxruntime-int8 takes the shipped detector in 8-bit integers: "
-        "fastest, with answers that differ a little. openvino and openvino-bf16 need the extra "
-        "`openvino`; the latter is faster on processors that have bfloat16.",
+        help="Arithmetic of the shipped detector. int8 is twice as fast on a CPU; fp32 is for "
+        "comparison, and for a GPU, which the installed build of ONNX Runtime uses if it can. A "
+        "file named with --model is computed in its own format.",
     ),
 ]
 SpacingOption = Annotated[
@@ -123,6 +122,11 @@ AuthorityOption = Annotated[
         help="Certificates of the authorities that sign the peers' certificates (PEM).",
         show_default=False,
     ),
+]
+
+# Services.
+LogOption = Annotated[
+    LogStyle, typer.Option("--log", help="Log as lines of text, or as a JSON object a line.")
 ]
 
 # The data room's name for each value of --split.

@@ -9,7 +9,7 @@ import typer
 from meninx._cli.options import (
     ModelOption,
     PathsArgument,
-    RuntimeOption,
+    PrecisionOption,
     SpacingOption,
     parse_spacing,
 )
@@ -24,6 +24,7 @@ from meninx._cli.output import (
 from meninx._cli.progress import with_progress
 from meninx._detect.calibrator import PREVALENCE, OperatingPoint
 from meninx._detect.decision import DEFAULT_COVERAGE
+from meninx._detect.loading import DEFAULT_PRECISION
 from meninx._errors import OptionError
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def predict(
         ),
     ] = PREVALENCE,
     spacing: SpacingOption = None,
-    runtime: RuntimeOption = "onnxruntime",
+    precision: PrecisionOption = DEFAULT_PRECISION,
 ) -> None:
     """Find tumors in scans, and show where.
 
@@ -105,7 +106,7 @@ def predict(
         model,
         operating_point=operating_point,
         coverage=share,
-        runtime=runtime,
+        precision=precision,
         prevalence=prevalence,
     )
     lines = [JsonLines(typer.echo)] if as_json else []

@@ -1,130 +1,17 @@
 """Run a DICOM node: `meninx receive`."""
 
 import logging
-import os
 import signal
-import ssl
 import threading
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
 
 from meninx._cli.extras import needs_extra
-from meninx._cli.options import (
-    AuthorityOption,
-    CertificateOption,
-    KeyOption,
-    ModelOption,
-    TitleOption,
-    tls_context,
-)
+from meninx._cli.receive_settings import ReceiveSettings
 from meninx._cli.verb_settings import takes_settings
-from meninx._cli.web_options import LOCAL, keep_files_private
+from meninx._cli.web_options import keep_files_private
 from meninx._cli.writable import bound_socket, check_folder
-from meninx._errors import OptionError
-from meninx._quiet import log_no_values
+from meninx._logs import log_of_service
 
-if TYPE_CHECKING:
-    from meninx._clinic.node import NodeSettings
-    from meninx._clinic.worklist import Worklist
-
-GIB = 1024**3
-
-
-@dataclass(frozen=True)
-class ReceiveSettings:
-    """The options of `meninx receive`."""
-
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1"
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 for a free one.")] = 11112
-    title: TitleOption = "MENINX"
-    data: Annotated[Path, typer.Option(help="Folder of the received files and of the ledger.")] = (
-        Path("meninx-node")
-    )
-    to: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Peer to send results to: TITLE@host:port by C-STORE, or http(s)://... by STOW-RS "
-            "(its password in ~/.netrc); repeat it for each.",
-            show_default=False,
-        ),
-    ] = None
-    caller: Annotated[
-        list[str] | None,
-        typer.Option(help="Permitted calling title; repeat it for each.", show_default="all"),
-    ] = None
-    caller_host: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Permitted IP address of callers; repeat it for each.", show_default="all"
-        ),
-    ] = None
-    quiet: Annotated[
-        float,
-        typer.Option(
-            min=0,
-            help="Seconds without new files after which a study is complete. After later files it "
-            "is scored again, and the new report names the report that it replaces.",
-        ),
-    ] = 60.0
-    keep_hours: Annotated[
-        float, typer.Option(min=0, help="Hours after which a finished study is deleted.")
-    ] = 24.0
-    disk_gib: Annotated[float, typer.Option(min=0.001, help="Limit of the inbox, GiB.")] = 50.0
-    associations: Annotated[int, typer.Option(min=1, help="Limit of concurrent associations.")] = 16
-    worklist: Annotated[
-        str | None,
-        typer.Option(
-            help="Address of a `meninx serve` that shows the studies, too; its key is in the "
-            "environment as MENINX_WORKLIST_KEY.",
-            show_default=False,
-        ),
-    ] = None
-    model: ModelOption = None
-    tls_certificate: CertificateOption = None
-    tls_key: KeyOption = None
-    tls_authority: AuthorityOption = None
-
-    @property
-    def open_to_all(self) -> bool:
-        """Whether any machine that reaches the port may send."""
-        return self.host not in LOCAL and not self.caller and not self.caller_host
-
-    def tls(self, *, server: bool) -> ssl.SSLContext | None:
-        """Return the TLS context of a server or a client; None for plain connections."""
-        return tls_context(self.tls_certificate, self.tls_key, self.tls_authority, server=server)
-
-    def for_node(self) -> "NodeSettings":
-        """Return the settings of the node: addresses parsed, certificates loaded.
-
-        Returns:
-            The settings of the node.
-
-        Raises:
-            OptionError: If an address or a certificate can't be used.
-        """
-        with needs_extra("hospital"):
-            from meninx._clinic.node import NodeSettings
-            from meninx._clinic.peers import peer_of
-        client = self.tls(server=False)
-        return NodeSettings(
-            folder=self.data,
-            host=self.host,
-            port=self.port,
-            title=self.title,
-            callers=tuple(self.caller or ()),
-            hosts=tuple(self.caller_host or ()),
-            quiet_seconds=self.quiet,
-            peers=tuple(peer_of(address, self.title, client) for address in self.to or ()),
-            worklist=_worklist_of(self.worklist) if self.worklist else None,
-            keep_hours=self.keep_hours,
-            max_bytes=int(self.disk_gib * GIB),
-            max_associations=self.associations,
-            model=self.model.resolve() if self.model else None,
-            tls=self.tls(server=True),
-        )
+log = logging.getLogger(__name__)
 
 
 @takes_settings(ReceiveSettings)
@@ -138,14 +25,11 @@ def receive(settings: ReceiveSettings) -> None:
 
     with needs_extra("hospital"):
         from meninx._clinic.node import Node
+        from meninx._clinic.node_status import StatusServer
     keep_files_private()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)
-    log_no_values()
+    log_of_service(settings.log)
     if settings.open_to_all:
-        typer.echo(
-            "meninx: any machine that reaches this port may send; see --caller",
-            err=True,
-        )
+        log.warning("any machine that reaches this port may send; see --caller")
     check_folder(settings.data, "--data")
     bound_socket(settings.host, settings.port).close()
     load_detector(settings.model)  # a damaged file fails now, not at the first study
@@ -153,30 +37,12 @@ def receive(settings: ReceiveSettings) -> None:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
+    status = StatusServer(node, settings.status) if settings.status else None
     listening = node.start()
-    typer.echo(f"meninx: {settings.title} listens on {settings.host}:{listening}", err=True)
+    log.info("%s listens on %s:%d", settings.title, settings.host, listening)
+    if status is not None:
+        log.info("/health, /ready and /metrics are on port %d", status.port)
     stop.wait()
+    if status is not None:
+        status.close()
     node.stop()
-
-
-def _worklist_of(address: str) -> "Worklist":
-    """Return the worklist of a web application, with its key from the environment.
-
-    Args:
-        address: Address of the application, http(s)://host:port.
-
-    Returns:
-        The worklist.
-
-    Raises:
-        OptionError: If there is no key.
-    """
-    with needs_extra("hospital"):
-        from meninx._clinic.worklist import Worklist
-    key = os.environ.get("MENINX_WORKLIST_KEY", "")
-    if not key:
-        raise OptionError(
-            "--worklist needs a key of that server in the environment as "
-            "MENINX_WORKLIST_KEY; make it on that server's account page"
-        )
-    return Worklist(address, key)

@@ -1,6 +1,8 @@
 """Serve the web application: `meninx serve`."""
 
+import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from meninx._cli.extras import needs_extra
-from meninx._cli.options import ModelOption
+from meninx._cli.options import LogOption, ModelOption
 from meninx._cli.web_options import (
     LOCAL,
     DatabaseOption,
@@ -21,13 +23,14 @@ from meninx._cli.web_options import (
     web_settings,
 )
 from meninx._cli.writable import bound_socket, check_folder
-from meninx._quiet import log_no_values
+from meninx._logs import LogStyle, log_of_service
 
 if TYPE_CHECKING:
     from meninx._web.store.settings import Settings
 
 # Pause between a worker that ended and the next one, s.
 _PAUSE_SECONDS = 1.0
+_LOG = logging.getLogger(__name__)
 
 
 def serve(
@@ -36,6 +39,7 @@ def serve(
     data: DataOption = Path("meninx-data"),
     database: DatabaseOption = "",
     model: ModelOption = None,
+    log: LogOption = "text",
     worker: Annotated[
         bool, typer.Option(help="Score studies on this machine, in a process beside the server.")
     ] = True,
@@ -46,28 +50,27 @@ def serve(
 ) -> None:
     """Serve the web application: upload studies, read them with their findings, give opinions.
 
-    On the first start an administrator is made, whose password is shown here once. Other settings
-    come from the environment, as MENINX_WEB_NAME; docs/web.md lists them. For research, not for
-    diagnosis.
+    On the first start an administrator is made, whose password is logged here once. Other settings
+    come from `--config` or the environment, as MENINX_WEB_NAME; docs/web.md lists them. For
+    research, not for diagnosis.
     """
     keep_files_private()
-    log_no_values()
+    log_of_service(log)
     with needs_extra("web"):
         import uvicorn
 
         from meninx._web.app import create_app
     settings = web_settings(data, database, model)
     if host not in LOCAL and not settings.secure_cookies:
-        typer.echo(
-            "meninx: listening beyond this machine without TLS: put a proxy with TLS in front and "
-            "set MENINX_WEB_SECURE_COOKIES=1 (docs/web.md)",
-            err=True,
+        _LOG.warning(
+            "listening beyond this machine without TLS: put a proxy with TLS in front and set "
+            "MENINX_WEB_SECURE_COOKIES=1 (docs/deploy.md)"
         )
     check_folder(settings.data, "--data")
     listener = bound_socket(host, port)
     app = create_app(settings, on_password=_show_password)
     stop = threading.Event()
-    keeper = threading.Thread(target=_keep_worker, args=(settings, stop), daemon=True)
+    keeper = threading.Thread(target=_keep_worker, args=(settings, stop, log), daemon=True)
     if worker:
         keeper.start()
     if phantoms:
@@ -75,9 +78,11 @@ def serve(
 
         # One after the other, as people would upload them.
         threading.Thread(target=load_phantoms, args=(app.state.web, phantoms), daemon=True).start()
-    typer.echo(f"meninx: http://{host}:{listener.getsockname()[1]}", err=True)
+    _LOG.info("http://%s:%d", host, listener.getsockname()[1])
+    # uvicorn shuts down in good order and then raises the signal again.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, proxy_headers=True, timeout_graceful_shutdown=10
+        app, log_config=None, access_log=False, proxy_headers=True, timeout_graceful_shutdown=10
     )
     try:
         with listener, suppress(KeyboardInterrupt):
@@ -89,13 +94,13 @@ def serve(
 
 
 def _show_password(password: str) -> None:
-    typer.echo(f"meninx: first start. Sign in as admin with the password {password}", err=True)
+    _LOG.info("first start. Sign in as admin with the password %s", password)
 
 
-def _keep_worker(settings: "Settings", stop: threading.Event) -> None:
+def _keep_worker(settings: "Settings", stop: threading.Event, log: LogStyle) -> None:
     """Run a worker, and another one whenever it ends, until stopped."""
     command = [sys.executable, "-m", "meninx", "worker", "--beside"]
-    command += ["--data", str(settings.data)]
+    command += ["--data", str(settings.data), "--log", log]
     environment = {**os.environ, "MENINX_WEB_DATABASE": settings.database}
     if settings.model is not None:
         environment["MENINX_WEB_MODEL"] = str(settings.model)

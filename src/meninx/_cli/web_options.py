@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from meninx._cli.extras import needs_extra
+from meninx._errors import OptionError
 
 if TYPE_CHECKING:
     from meninx._web.store.settings import Settings
@@ -32,8 +33,16 @@ def keep_files_private() -> None:
 def web_settings(data: Path, database: str, model: Path | None) -> "Settings":
     """Return the settings: options where they are given, the environment for the rest."""
     with needs_extra("web"):
+        from pydantic import ValidationError
+
         from meninx._web.store.settings import Settings
-    settings = Settings(data=data)
+    try:
+        settings = Settings(data=data)
+    except ValidationError as error:
+        faults = (f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        raise OptionError(
+            f"MENINX_WEB_... of the environment, or [web] of --config: {'; '.join(faults)}"
+        ) from error
     if database:
         settings.database = database
     if model is not None:

@@ -9,14 +9,14 @@ from typing import Annotated
 import typer
 
 from meninx._cli.extras import needs_extra
-from meninx._cli.options import ModelOption
+from meninx._cli.options import LogOption, ModelOption
 from meninx._cli.web_options import (
     DatabaseOption,
     DataOption,
     keep_files_private,
     web_settings,
 )
-from meninx._quiet import log_no_values
+from meninx._logs import log_of_service
 
 _STANDARD_INPUT = 0
 
@@ -25,6 +25,7 @@ def worker(
     data: DataOption = Path("meninx-data"),
     database: DatabaseOption = "",
     model: ModelOption = None,
+    log: LogOption = "text",
     several: Annotated[
         bool,
         typer.Option(
@@ -41,7 +42,7 @@ def worker(
     Several workers can run, on machines that share the database and the data folder.
     """
     keep_files_private()
-    log_no_values()
+    log_of_service(log)
     with needs_extra("web"):
         from meninx._web.studies.jobs import work
     if beside:

@@ -27,7 +27,9 @@ _SUCCESS = 0x0000
 _WARNINGS = (0xB000, 0xB006, 0xB007, 0x0001, 0x0107, 0x0116)
 _PENDING = (0xFF00, 0xFF01)
 PLAIN = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
-# Study root query/retrieve, storage commitment and its only instance (PS3.4 C.6.2, J.3.5).
+# Verification, study root query/retrieve, storage commitment and its only instance (PS3.4 A.4,
+# C.6.2, J.3.5).
+VERIFICATION = UID("1.2.840.10008.1.1")
 FIND = UID("1.2.840.10008.5.1.4.1.2.2.1")
 MOVE = UID("1.2.840.10008.5.1.4.1.2.2.2")
 COMMITMENT = UID("1.2.840.10008.1.20.1")
@@ -111,6 +113,18 @@ class DimsePeer:
                 f"{self.own_title}"
             )
         return association
+
+    def echo(self) -> None:
+        """Ask whether the system is there, by C-ECHO; see `Peer.echo`."""
+        association = self._associate([build_context(VERIFICATION, PLAIN)])
+        try:
+            status = association.send_c_echo()
+        except (ValueError, RuntimeError) as error:  # no such context, or it was aborted
+            raise PeerError(f"{self.address}: no C-ECHO: {error}") from error
+        finally:
+            association.release()
+        if status.get("Status") != _SUCCESS:
+            raise PeerError(f"{self.address}: C-ECHO was not answered with success")
 
     def send(self, paths: Sequence[Path]) -> None:
         """Send files by C-STORE; see `Peer.send`."""

@@ -16,8 +16,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from meninx._errors import LimitExceeded
+from meninx._errors import LimitExceeded, OptionError
+from meninx._system_errors import FULL
 
+LEDGER, STUDIES = "ledger.sqlite", "studies"
 INCOMING, RESULTS = "incoming", "results"
 # A result is dropped if its peer is no longer configured, or a later result has replaced it.
 WAITING, SENDING, SENT, DROPPED = "waiting", "sending", "sent", "dropped"
@@ -25,6 +27,10 @@ WAITING, SENDING, SENT, DROPPED = "waiting", "sending", "sent", "dropped"
 UID_DIGITS, CONTENT_DIGITS = 40, 32
 # Pause after the first failed delivery, which doubles up to the longest, s.
 FIRST_PAUSE, LONGEST_PAUSE = 5.0, 600.0
+# Disk space that only results and the ledger may use: what was received can still be finished.
+RESERVED_BYTES = 256 * 1024**2
+# A slice of 512 x 512 pixels of 16 bits.
+_USUAL_BYTES = 512 * 1024
 TABLES = """
 create table if not exists studies (
     name text primary key, scored text not null default '', attempts integer not null default 0,
@@ -36,6 +42,37 @@ create table if not exists results (
     primary key (study, file, peer)
 );
 """
+# What later versions changed in the ledger, in order; its `user_version` counts those that it has.
+UPGRADES = ("alter table studies add column failed integer not null default 0",)
+
+
+class DiskFull(LimitExceeded):
+    """The disk of the inbox has no space left for more instances."""
+
+
+@dataclass(frozen=True)
+class InboxState:
+    """What an inbox holds, for metrics.
+
+    Args:
+        studies: Number of studies by state: `waiting`, `scored` or `failed`.
+        deliveries: Number of results by state of their delivery.
+        instances: Number of instances.
+        bytes: Size of all instances, bytes.
+        last_scored: Time of the last study that was scored or failed, seconds since 1970; 0 for
+            none.
+    """
+
+    studies: dict[str, int]
+    deliveries: dict[str, int]
+    instances: int
+    bytes: int
+    last_scored: float
+
+
+def pause_after(tries: int) -> float:
+    """Return the pause after a number of failed tries, s."""
+    return min(FIRST_PAUSE * 2.0 ** (tries - 1), LONGEST_PAUSE)
 
 
 @dataclass(frozen=True)
@@ -63,17 +100,20 @@ class Inbox:
     Args:
         folder: Folder of the inbox, made if missing; only one node at a time may use it.
         max_bytes: Limit of the size of all studies together, bytes.
+
+    Raises:
+        OptionError: If a newer version has written the ledger.
     """
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
         self.folder, self._max_bytes = folder, max_bytes
-        self._studies = folder / "studies"
+        self._studies = folder / STUDIES
         self._studies.mkdir(parents=True, exist_ok=True)
         self._lock = threading.RLock()
         self._ledger = sqlite3.connect(
-            folder / "ledger.sqlite", check_same_thread=False, isolation_level=None
+            folder / LEDGER, check_same_thread=False, isolation_level=None
         )
-        self._ledger.executescript(f"pragma journal_mode=wal; pragma synchronous=full; {TABLES}")
+        upgrade_ledger(self._ledger)
         self._bytes = 0
         # By study: the time of its last instance, the file of each instance, and a hash of all,
         # cached because it is compared many times a second.
@@ -137,8 +177,10 @@ class Inbox:
             data: Bytes of the file.
 
         Raises:
-            LimitExceeded: If the inbox is full.
+            LimitExceeded: If the inbox is full, or its disk.
         """
+        if shutil.disk_usage(self.folder).free - len(data) < RESERVED_BYTES:
+            raise DiskFull(FULL)
         if self._bytes + len(data) > self._max_bytes:
             raise LimitExceeded(
                 f"the inbox is full, its limit is {self._max_bytes:,} bytes; "
@@ -162,6 +204,11 @@ class Inbox:
             partial.rename(path)
             _sync_folder(path.parent)
             self._register(path, len(data))
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the limit of the inbox leaves room for an instance of usual size."""
+        return self._bytes + _USUAL_BYTES <= self._max_bytes
 
     def find(self, instance_uid: str) -> Path | None:
         """Return the file of an instance of any study; None if it was not received."""
@@ -207,6 +254,7 @@ class Inbox:
         files: list[Path],
         peers: list[str],
         *,
+        failed: bool = False,
         worklist: str | None = None,
     ) -> None:
         """Record in one transaction that a study was scored, and queue its deliveries.
@@ -216,14 +264,16 @@ class Inbox:
             content_hash: Hash of the scored content, as `folders` returned it.
             files: Result files.
             peers: Addresses to send each result to.
+            failed: Whether the study could not be scored.
             worklist: Address of the worklist to hand the study over to, again if instances were
                 added since; None for none.
         """
         rows = [(name, file.name, peer, WAITING) for file in files for peer in peers]
         with self._transaction() as ledger:
             ledger.execute(
-                "update studies set scored = ?, attempts = 0, finished = ? where name = ?",
-                (content_hash, time.time(), name),
+                "update studies set scored = ?, attempts = 0, finished = ?, failed = ? "
+                "where name = ?",
+                (content_hash, time.time(), failed, name),
             )
             ledger.executemany(
                 "insert or ignore into results (study, file, peer, state) values (?, ?, ?, ?)", rows
@@ -259,7 +309,7 @@ class Inbox:
     def set_state(self, delivery: Delivery, state: str, *, failed: bool = False) -> None:
         """Record the state of a delivery; after each failure its next try is later."""
         tries = delivery.tries + failed
-        pause = min(FIRST_PAUSE * 2 ** (tries - 1), LONGEST_PAUSE) if failed else 0.0
+        pause = pause_after(tries) if failed else 0.0
         key = (delivery.study, delivery.file.name, delivery.peer)
         with self._transaction() as ledger:
             ledger.execute(
@@ -281,6 +331,38 @@ class Inbox:
                 state: int(states.get(state, 0)) for state in (WAITING, SENDING, SENT, DROPPED)
             }
             return {"instances": len(self._sizes), "scored": int(scored)} | counts
+
+    def failing(self) -> dict[str, int]:
+        """Return the number of deliveries that each peer has not accepted so far."""
+        with self._lock:
+            rows = self._ledger.execute(
+                "select peer, count(*) from results where state in (?, ?) and tries > 0 "
+                "group by peer",
+                (WAITING, SENDING),
+            ).fetchall()
+        return {peer: int(count) for peer, count in rows}
+
+    @property
+    def studies(self) -> int:
+        """Number of studies of which files are there."""
+        with self._lock:
+            return len(self._files)
+
+    def state(self) -> InboxState:
+        """Return what the inbox holds."""
+        waiting = len(self.unscored(0))
+        with self._lock:
+            query = "select failed, count(*), max(finished) from studies where finished is not null"
+            rows = self._ledger.execute(f"{query} group by failed").fetchall()
+            done = {bool(failed): count for failed, count, _ in rows}
+            counts = self.counts()
+            return InboxState(
+                {"waiting": waiting, "scored": done.get(False, 0), "failed": done.get(True, 0)},
+                {state: counts[state] for state in (WAITING, SENDING, SENT, DROPPED)},
+                counts["instances"],
+                self._bytes,
+                max((finished for *_, finished in rows), default=0.0),
+            )
 
     def delete_expired(self, max_age_seconds: float) -> None:
         """Delete studies that were scored longer ago and have no result waiting."""
@@ -309,6 +391,43 @@ class Inbox:
     def close(self) -> None:
         """Close the ledger."""
         self._ledger.close()
+
+
+def upgrade_ledger(ledger: sqlite3.Connection) -> None:
+    """Make the tables of a ledger, or bring those of an earlier version up to date.
+
+    Args:
+        ledger: Connection in autocommit mode.
+
+    Raises:
+        OptionError: If a newer version has written it.
+    """
+    version = check_version(ledger)
+    ledger.executescript(f"pragma journal_mode=wal; pragma synchronous=full; {TABLES}")
+    for number, upgrade in enumerate(UPGRADES[version:], version + 1):
+        # In one transaction: a kill in between leaves the version before.
+        ledger.executescript(f"begin; {upgrade}; pragma user_version = {number}; commit;")
+
+
+def check_version(ledger: sqlite3.Connection) -> int:
+    """Return the version of a ledger.
+
+    Args:
+        ledger: Connection.
+
+    Returns:
+        Number of the upgrades that it has.
+
+    Raises:
+        OptionError: If a newer version of meninx has written it.
+    """
+    version = int(ledger.execute("pragma user_version").fetchone()[0])
+    if version > len(UPGRADES):
+        raise OptionError(
+            f"the node's ledger has version {version}, this meninx knows up to {len(UPGRADES)}; "
+            "install the newer meninx again, or restore a backup made before its upgrade"
+        )
+    return version
 
 
 def _hash_uid(uid: str) -> str:

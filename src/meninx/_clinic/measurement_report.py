@@ -24,11 +24,11 @@ Ends = tuple[Sequence[float], Sequence[float]]
 # Above the series numbers of a study; results of the detector for series N have numbers from N000.
 _SERIES_NUMBER = 900
 PIXELS = Code("{pixels}", "UCUM", "pixels")
-_OPINION = Code("opinion", SCHEME, "Reader's opinion of the finding")
+_OPINION = Code("opinion", SCHEME, "Reader's answer")
 _OPINIONS = {
-    "agree": Code("agree", SCHEME, "Agrees"),
-    "disagree": Code("disagree", SCHEME, "Disagrees"),
-    "region": Code("region", SCHEME, "Marks a region"),
+    "tumor": Code("tumor", SCHEME, "Tumor"),
+    "no_tumor": Code("no_tumor", SCHEME, "No tumor"),
+    "cannot_tell": Code("cannot_tell", SCHEME, "Can't tell"),
 }
 # Sides of a box along columns, rows and slices.
 SIDES = (codes.SCT.Width, codes.DCM.Height, codes.SCT.Depth)
@@ -46,7 +46,7 @@ class Measured:
         series: Series of the measurement.
         ends: Voxel indices [i, j, k] of both ends; of a box its first and its last voxel.
         made: Time of the measurement, UTC.
-        opinion: Reader's opinion of the finding that the box marks; empty for a measurement.
+        opinion: Reader's answer that the box belongs to; empty for a measurement.
     """
 
     name: str
@@ -131,7 +131,7 @@ def _date(report: hd.sr.Comprehensive3DSR, moment: datetime) -> None:
 def _group(item: Measured, study: str) -> hd.sr.MeasurementsAndQualitativeEvaluations:
     """Return the group of a length, or of the sides of a box."""
     lines = [(codes.SCT.Length, item.ends)] if item.kind == "ruler" else _sides(item)
-    opinions = [_OPINIONS[item.opinion]] if item.opinion else []
+    opinions = [_OPINIONS[item.opinion]] if item.opinion in _OPINIONS else []
     return hd.sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=hd.sr.TrackingIdentifier(
             uid=generate_uid(entropy_srcs=["measured", study, item.name]), identifier=item.name

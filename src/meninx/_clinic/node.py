@@ -8,8 +8,10 @@ import logging
 import ssl
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,22 +27,36 @@ from pydicom.uid import (
 from pynetdicom import AE, evt
 from pynetdicom.events import Event
 
-from meninx._clinic.dimse_peer import COMMITMENT, COMMITMENT_INSTANCE, DimsePeer
-from meninx._clinic.inbox import DROPPED, SENDING, SENT, WAITING, Delivery, Inbox
+from meninx._clinic.dimse_peer import (
+    COMMITMENT,
+    COMMITMENT_INSTANCE,
+    VERIFICATION,
+    DimsePeer,
+)
+from meninx._clinic.inbox import (
+    DROPPED,
+    SENDING,
+    SENT,
+    WAITING,
+    Delivery,
+    DiskFull,
+    Inbox,
+)
 from meninx._clinic.peers import OUR_TITLE, Peer
 from meninx._clinic.study_folder import is_uid
 from meninx._clinic.study_scoring import score_and_write
 from meninx._clinic.worklist import Worklist
 from meninx._errors import InputError, LimitExceeded, PeerError
 from meninx._scoring.worker import MAX_ATTEMPTS, Worker
+from meninx._system_errors import FULL, is_disk_full, system_error_in_words
 
 log = logging.getLogger(__name__)
 
-_VERIFICATION = "1.2.840.10008.1.1"
 CLASSES = (MRImageStorage, EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage)
 GIB = 1024**3
 # Statuses of C-STORE (PS3.4 B.2.3) and of N-ACTION (PS3.7 10.1.4).
-OUT_OF_RESOURCES, OTHER_DATA, NOT_UNDERSTOOD, INVALID_ARGUMENT = 0xA700, 0xA900, 0xC000, 0x0115
+SUCCESS, OUT_OF_RESOURCES, OTHER_DATA, NOT_UNDERSTOOD = 0x0000, 0xA700, 0xA900, 0xC000
+INVALID_ARGUMENT = 0x0115
 _NO_SUCH_INSTANCE = 0x0112
 POLL_SECONDS = 0.1
 # As Orthanc's StableAge: scanners send one series after the other, and a result of the first series
@@ -48,6 +64,8 @@ POLL_SECONDS = 0.1
 _QUIET_SECONDS = 60.0
 # One slice per PDU: with pynetdicom's 16 KiB most of the time is spent between PDUs.
 _MAX_PDU_BYTES = 1024**2
+# Pause between two reports of the node's health.
+_REPORT_SECONDS = 60.0
 UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 
 
@@ -104,9 +122,24 @@ class Node:
         self.inbox = Inbox(settings.folder, settings.max_bytes)
         self._peers = {peer.address: peer for peer in settings.peers}
         self._scorer = Worker(settings.worker_bytes, settings.study_seconds)
+        self._started = datetime.now(UTC)
+        # Since the start: instances that were refused, and studies that could not be scored.
+        self._refused, self._failed = 0, 0
+        self._next_report, self._reported = 0.0, True
         self._stop = threading.Event()
         self._server: Any = None
         self._thread = threading.Thread(target=self._run, name="node", daemon=True)
+        # Since the start: instances by status of C-STORE, and deliveries that no peer accepted.
+        self.responses: Counter[int] = Counter()
+        self.failed_deliveries = 0
+        self.last_received = 0.0
+        # Why the last instance could not be stored; empty if it could.
+        self._fault = ""
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it listens and works."""
+        return self._server is not None and self._thread.is_alive()
 
     def start(self) -> int:
         """Listen, and score and send in a thread.
@@ -115,18 +148,8 @@ class Node:
             The port of the node.
         """
         settings = self.settings
-        entity = AE(ae_title=settings.title)
-        entity.require_called_aet = True
-        entity.require_calling_aet = list(settings.callers)
-        entity.maximum_associations = settings.max_associations
-        entity.maximum_pdu_size = _MAX_PDU_BYTES
-        entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 60
-        for kind in CLASSES:
-            entity.add_supported_context(kind, AllTransferSyntaxes)
-        entity.add_supported_context(_VERIFICATION)
-        entity.add_supported_context(COMMITMENT)
         self._thread.start()
-        self._server = entity.start_server(
+        self._server = entity_of(settings).start_server(
             (settings.host, settings.port),
             block=False,
             ssl_context=settings.tls,
@@ -143,7 +166,8 @@ class Node:
         self._stop.set()
         if self._server is not None:
             self._server.shutdown()
-        self._thread.join(timeout=30)
+        if self._thread.is_alive():
+            self._thread.join(timeout=30)
         self._scorer.close()
         self.inbox.close()
 
@@ -157,6 +181,13 @@ class Node:
 
     def _on_store(self, event: Event) -> int:
         """Store an instance, and return the status; it is on disk before it is acknowledged."""
+        status = self._store(event)
+        self.responses[status] += 1
+        if status == SUCCESS:
+            self.last_received = time.time()
+        return status
+
+    def _store(self, event: Event) -> int:
         try:
             data = event.encoded_dataset()
             header = pydicom.dcmread(
@@ -164,19 +195,31 @@ class Node:
             )
             uids = {name: str(header[name].value or "").strip() for name in UIDS}
         except Exception:  # noqa: BLE001 - pydicom documents no list of what bytes make it raise
+            self._refused += 1
             log.warning(
                 "an instance was refused (0x%04x): it can't be read, or lacks a UID", NOT_UNDERSTOOD
             )
             return NOT_UNDERSTOOD
         if faults := _faults_of(uids, str(header.get("SOPClassUID", "")), event.request):
+            self._refused += 1
             log.warning("an instance was refused (0x%04x): %s", OTHER_DATA, "; ".join(faults))
             return OTHER_DATA
         try:
             self.inbox.add(uids["StudyInstanceUID"], uids["SOPInstanceUID"], data)
         except (LimitExceeded, OSError) as error:
-            log.warning("an instance could not be stored: %s", type(error).__name__)
+            self._refused += 1
+            self._log_once(_reason_of(error))
             return OUT_OF_RESOURCES
-        return 0x0000
+        self._log_once("")
+        return SUCCESS
+
+    def _log_once(self, fault: str) -> None:
+        """Log why instances can't be stored when that begins, and when it ends."""
+        if fault and fault != self._fault:
+            log.error("instances are refused (0x%04x): %s", OUT_OF_RESOURCES, fault)
+        elif self._fault and not fault:
+            log.info("instances are stored again")
+        self._fault = fault
 
     def _on_commitment(self, event: Event) -> tuple[int, Dataset | None]:
         """Report which instances are stored; a sender that asks has sent its whole study.
@@ -241,10 +284,47 @@ class Node:
                     self._score(name)
                 self._deliver_due()
                 self.inbox.delete_expired(self.settings.keep_hours * 3600)
-            except Exception:
-                log.exception("the node's work failed; it continues")
+                self._report_health()
+            except Exception as error:
+                words = system_error_in_words(error)
+                if words is None:
+                    log.exception("the node's work failed; it continues")
+                else:  # such as a full disk, which says all
+                    log.error("the node's work failed; it continues: %s", words)  # noqa: TRY400
                 self._stop.wait(5)
             self._stop.wait(POLL_SECONDS)
+
+    def _report_health(self) -> None:
+        """Tell the worklist each minute what came, what waits and what failed."""
+        worklist = self.settings.worklist
+        if worklist is None or time.monotonic() < self._next_report:
+            return
+        self._next_report = time.monotonic() + _REPORT_SECONDS
+        try:
+            worklist.report(self.health())
+        except PeerError as error:
+            if self._reported:  # said once, and not each minute
+                log.warning("%s", error)
+            self._reported = False
+            return
+        self._reported = True
+
+    def health(self) -> dict[str, Any]:
+        """Return the health of the node as numbers, for the web application."""
+        counts, unscored = self.inbox.counts(), self.inbox.unscored(0)
+        return {
+            "title": self.settings.title,
+            "started": self._started.isoformat(),
+            "instances": counts["instances"],
+            "studies": self.inbox.studies,
+            "waiting": len(unscored),
+            "scored": counts["scored"],
+            "failed": self._failed,
+            "refused": self._refused,
+            "results_sent": counts[SENT],
+            "results_waiting": counts[WAITING] + counts[SENDING],
+            "failing": self.inbox.failing(),
+        }
 
     def _score(self, name: str) -> None:
         """Score a study, and queue its results."""
@@ -259,6 +339,7 @@ class Node:
                 )
             except InputError as error:  # until more of the study is received
                 log.warning("study %s: %s", name[:8], error)
+        self._failed += not findings
         files = sorted(results.glob("*.dcm")) if findings else []
         # The worklist shows studies that could not be scored, too.
         worklist = self.settings.worklist
@@ -267,8 +348,10 @@ class Node:
             content_hash,
             files,
             list(self._peers),
+            failed=not findings,
             worklist=worklist.address if worklist else None,
         )
+        self._next_report = 0.0
         log.info(
             "study %s: %d instances scored in %.1f s, %d results",
             name[:8],
@@ -301,6 +384,7 @@ class Node:
             send()
         except (PeerError, OSError) as error:
             log.warning("%s", error)
+            self.failed_deliveries += 1
             self.inbox.set_state(delivery, WAITING, failed=True)
             return False
         self.inbox.set_state(delivery, SENT)
@@ -320,6 +404,35 @@ class Node:
     def _peer_has(self, delivery: Delivery) -> bool:
         header = pydicom.dcmread(delivery.file, stop_before_pixels=True)
         return self._peers[delivery.peer].has(header)
+
+
+def entity_of(settings: NodeSettings) -> AE:
+    """Return the application entity of a node: what it accepts, and from whom.
+
+    Args:
+        settings: Settings of the node.
+
+    Returns:
+        The entity, which does not listen yet.
+    """
+    entity = AE(ae_title=settings.title)
+    entity.require_called_aet = True
+    entity.require_calling_aet = list(settings.callers)
+    entity.maximum_associations = settings.max_associations
+    entity.maximum_pdu_size = _MAX_PDU_BYTES
+    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 60
+    for kind in CLASSES:
+        entity.add_supported_context(kind, AllTransferSyntaxes)
+    entity.add_supported_context(VERIFICATION)
+    entity.add_supported_context(COMMITMENT)
+    return entity
+
+
+def _reason_of(error: Exception) -> str:
+    """Return why an instance can't be stored: in words, without the name of its file."""
+    if is_disk_full(error) or isinstance(error, DiskFull):
+        return FULL
+    return str(error) if isinstance(error, LimitExceeded) else type(error).__name__
 
 
 def _faults_of(uids: Mapping[str, str], sop_class: str, request: Any) -> list[str]:

@@ -35,6 +35,13 @@ class Peer(Protocol):
             PeerError: If the system did not accept all of them.
         """
 
+    def echo(self) -> None:
+        """Ask whether the system is there and accepts us: by C-ECHO, or by a search.
+
+        Raises:
+            PeerError: If it does not answer, or not as such a system does.
+        """
+
     def has(self, dataset: Dataset) -> bool:
         """Return whether an instance is there, by its study, series and instance UID."""
 

@@ -137,6 +137,11 @@ class ResultContext:
             )
 
 
+def region_name(number: int) -> str:
+    """Return the tracking identifier of a region of the heat map, the same in all objects."""
+    return f"region {number} of the heat map"
+
+
 def slices_of(headers: Sequence[Dataset], scan: Scan) -> NDArray[np.intp]:
     """Return the index along k of each source image, whichever way the scan is cut.
 

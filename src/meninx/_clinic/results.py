@@ -2,13 +2,22 @@
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import pydicom
 from pydicom import Dataset
+from pydicom.uid import (
+    UID,
+    Comprehensive3DSRStorage,
+    KeyObjectSelectionDocumentStorage,
+    SecondaryCaptureImageStorage,
+    SegmentationStorage,
+)
 
+from meninx._clinic.key_objects import key_images, rejection_note
 from meninx._clinic.result_context import ResultContext, context_of
 from meninx._clinic.secondary_capture import secondary_capture
 from meninx._clinic.segmentation import segmentation
@@ -16,6 +25,16 @@ from meninx._clinic.structured_report import structured_report
 from meninx._errors import MeninxError
 from meninx._render.result import Result
 
+# SOP class of each kind of result.
+RESULT_CLASSES: Mapping[str, UID] = MappingProxyType(
+    {
+        "SR": Comprehensive3DSRStorage,
+        "SEG": SegmentationStorage,
+        "SC": SecondaryCaptureImageStorage,
+        "KO": KeyObjectSelectionDocumentStorage,
+        "REJECTED": KeyObjectSelectionDocumentStorage,
+    }
+)
 OnFault = Callable[[str, Exception], None]
 
 log = logging.getLogger(__name__)
@@ -35,10 +54,12 @@ class EarlierReport:
     Args:
         sources: SOPInstanceUIDs of its images.
         documents: UIDs of the report, and of those that it replaced.
+        objects: Headers of all results on these images, the report among them.
     """
 
     sources: frozenset[str]
     documents: tuple[Dataset, ...]
+    objects: tuple[Dataset, ...] = ()
 
 
 def earlier_reports(folder: Path) -> list[EarlierReport]:
@@ -50,20 +71,43 @@ def earlier_reports(folder: Path) -> list[EarlierReport]:
     Returns:
         The reports; unreadable files are logged.
     """
-    reports = []
-    for path in sorted(folder.glob("SR-*.dcm")):
+    objects: list[tuple[Dataset, frozenset[str]]] = []
+    for path in sorted(folder.glob("*.dcm")):
         try:
-            report = pydicom.dcmread(path)
-            sources = _referenced(report.CurrentRequestedProcedureEvidenceSequence)
-            replaced = _referenced(report.get("PredecessorDocumentsSequence") or ())
-            reports.append(
-                EarlierReport(
-                    frozenset(str(source.SOPInstanceUID) for source in sources), (report, *replaced)
-                )
-            )
+            header = pydicom.dcmread(path, stop_before_pixels=True)
+            objects.append((header, _all_referenced(header)))
         except Exception as error:  # noqa: BLE001 - such as a file that a killed process left
-            log.warning("an earlier report can't be read: %s", type(error).__name__)
-    return reports
+            log.warning("an earlier result can't be read: %s", type(error).__name__)
+    return [
+        report
+        for header, _ in objects
+        if header.Modality == "SR" and (report := _earlier_report(header, objects)) is not None
+    ]
+
+
+def _earlier_report(
+    header: Dataset, objects: Sequence[tuple[Dataset, frozenset[str]]]
+) -> EarlierReport | None:
+    """Return a report with the results on its images; None if it lacks what a report has."""
+    try:
+        evidence = _referenced(header.CurrentRequestedProcedureEvidenceSequence)
+        sources = frozenset(str(source.SOPInstanceUID) for source in evidence)
+        replaced = tuple(_referenced(header.get("PredecessorDocumentsSequence") or ()))
+    except AttributeError as error:
+        log.warning("an earlier report can't be read: %s", type(error).__name__)
+        return None
+    # A rejection note refers to results, never to images.
+    same = tuple(other for other, named in objects if not named.isdisjoint(sources))
+    return EarlierReport(sources, (header, *replaced), same)
+
+
+def _all_referenced(header: Dataset) -> frozenset[str]:
+    """Return the UIDs of all instances that a result refers to."""
+    return frozenset(
+        str(element.value)
+        for element in header.iterall()
+        if element.keyword == "ReferencedSOPInstanceUID"
+    )
 
 
 def _referenced(studies: Sequence[Dataset]) -> Iterator[Dataset]:
@@ -85,7 +129,10 @@ def _log_fault(kind: str, error: Exception) -> None:
 
 
 def _result_objects(
-    context: ResultContext, result: Result, on_fault: OnFault = _log_fault
+    context: ResultContext,
+    result: Result,
+    on_fault: OnFault = _log_fault,
+    earlier: Sequence[Dataset] = (),
 ) -> Mapping[str, Dataset]:
     """Return the objects of a finding that its headers allow.
 
@@ -93,10 +140,12 @@ def _result_objects(
         context: Source instances and their findings.
         result: Scan with its pictures.
         on_fault: Called with each kind that could not be made, and the error.
+        earlier: Headers of earlier results on these images.
 
     Returns:
-        Objects by kind: `SR` always, `SC` for a scored scan, `SEG` unless the answer is no tumor or
-        the heat map failed its check. Empty if the patient's identifiers can't be read.
+        Objects by kind: `SR` always, `SC` for a scored scan; `KO` and `SEG` unless the answer is no
+        tumor or the heat map failed its check; `REJECTED` if earlier results are replaced. Empty if
+        the patient's identifiers can't be read.
     """
     try:
         context.check_names()
@@ -108,10 +157,12 @@ def _result_objects(
     }
     if result.scored:
         makers["SC"] = lambda: secondary_capture(context, result)
+        makers["KO"] = lambda: key_images(context, result)
         if context.findings.decision != "no_tumor":
             makers["SEG"] = lambda: segmentation(context, result)
     objects: dict[str, Dataset] = {}
-    for kind, make in makers.items():
+
+    def add(kind: str, make: Callable[[], Dataset | None]) -> None:
         try:
             # Warnings of libraries quote values of attributes.
             with warnings.catch_warnings():
@@ -119,9 +170,16 @@ def _result_objects(
                 dataset = make()
         except Exception as error:  # noqa: BLE001 - headers that lie make highdicom raise anything
             on_fault(kind, error)
-            continue
+            return
         if dataset is not None:
             objects[kind] = dataset
+
+    for kind, make in makers.items():
+        add(kind, make)
+    # A rerun makes the same instances: these stay valid.
+    made = {str(dataset.SOPInstanceUID) for dataset in objects.values()}
+    if rejected := [header for header in earlier if str(header.SOPInstanceUID) not in made]:
+        add("REJECTED", lambda: rejection_note(context, rejected))
     return objects
 
 
@@ -146,20 +204,22 @@ def write_dicom_results(
     if context is None:
         return []
     images = {str(header.SOPInstanceUID) for header in context.headers}
-    replaced = {
-        str(document.SOPInstanceUID): document
-        for report in earlier
-        if not images.isdisjoint(report.sources)
-        for document in report.documents
-    }
-    context = replace(context, earlier=tuple(replaced.values()))
+    replaced = [report for report in earlier if not images.isdisjoint(report.sources)]
+    documents = _by_uid(document for report in replaced for document in report.documents)
+    objects = _by_uid(header for report in replaced for header in report.objects)
+    context = replace(context, earlier=documents)
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    for kind, dataset in _result_objects(context, result, on_fault).items():
+    for kind, dataset in _result_objects(context, result, on_fault, objects).items():
         path = folder / f"{kind}-{dataset.SOPInstanceUID}.dcm"
         dataset.save_as(path, enforce_file_format=True)
         paths.append(path)
     return paths
+
+
+def _by_uid(datasets: Iterable[Dataset]) -> tuple[Dataset, ...]:
+    """Return datasets, each instance once."""
+    return tuple({str(dataset.SOPInstanceUID): dataset for dataset in datasets}.values())
 
 
 class ResultWriter:

@@ -2,7 +2,9 @@
 
 import highdicom as hd
 import numpy as np
+from pydicom import Dataset
 
+from meninx._clinic.key_objects import source_of
 from meninx._clinic.result_context import MANUFACTURER, ResultContext
 from meninx._render.result import Result
 
@@ -40,6 +42,7 @@ def secondary_capture(context: ResultContext, result: Result) -> hd.sc.SCImage:
         manufacturer=MANUFACTURER,
     )
     capture.ImageType = ["DERIVED", "SECONDARY"]
+    capture.SourceImageSequence = [_source_image(context, result)]
     capture.Laterality = ""
     capture.BurnedInAnnotation = "YES"
     capture.SeriesDescription = "meninx hottest slice, not for diagnosis"
@@ -49,3 +52,14 @@ def secondary_capture(context: ResultContext, result: Result) -> hd.sc.SCImage:
         result.withheld or "hottest slice with the detector's heat map over it"
     )
     return capture
+
+
+def _source_image(context: ResultContext, result: Result) -> Dataset:
+    """Return the reference to the image of the hottest slice."""
+    hottest, source = context.findings.hottest, context.first
+    if hottest is not None and result.scored_scan.affine is not None:
+        source, _ = source_of(context, result.scored_scan, hottest)
+    reference = Dataset()
+    reference.ReferencedSOPClassUID = source.SOPClassUID
+    reference.ReferencedSOPInstanceUID = source.SOPInstanceUID
+    return reference

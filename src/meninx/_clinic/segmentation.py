@@ -1,22 +1,23 @@
-"""The region under a heat map as a DICOM segmentation."""
+"""The hot regions of a heat map as a DICOM segmentation."""
 
 import copy
 from collections.abc import Sequence
 
 import highdicom as hd
 import numpy as np
+from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.sr.codedict import codes
 
-from meninx._clinic.result_context import MANUFACTURER, ResultContext, slices_of
-from meninx._render.region import region_of
+from meninx._clinic.result_context import MANUFACTURER, ResultContext, region_name, slices_of
+from meninx._render.region import islands_of
 from meninx._render.result import Result
 from meninx._scan.dicom.values import number
 from meninx._scan.scan import Scan
 
 
 def segmentation(context: ResultContext, result: Result) -> hd.seg.Segmentation | None:
-    """Return a segmentation of the hottest region, labeled as no tumor contour.
+    """Return a segmentation of the hot regions, a segment each, labeled as no tumor contours.
 
     Args:
         context: Source instances and their findings.
@@ -34,34 +35,19 @@ def segmentation(context: ResultContext, result: Result) -> hd.seg.Segmentation 
         return None
     if result.heat is None:
         return None
-    region = region_of(result.heat)
     frames = slices_of(context.headers, scan)
-    stored = region.transpose(2, 1, 0)  # [slice, row, column]
-    pixels = np.zeros((len(frames), *stored.shape[1:]), dtype=np.uint8)
+    stored = _numbered(result.heat).transpose(2, 1, 0)  # [slice, row, column]
+    pixels = np.zeros((len(frames), *stored.shape[1:]), dtype=np.uint16)
     pixels[frames >= 0] = stored[frames[frames >= 0]]
     if not pixels.any():
         return None
-    description = hd.seg.SegmentDescription(
-        segment_number=1,
-        segment_label="region of a heat map, no contour",
-        segmented_property_category=codes.SCT.MorphologicallyAbnormalStructure,
-        segmented_property_type=codes.SCT.Neoplasm,
-        algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
-        algorithm_identification=hd.AlgorithmIdentificationSequence(
-            name=findings.model["name"],
-            family=codes.DCM.ArtificialIntelligence,
-            version=context.version,
-            parameters={"SHA-256": findings.model["sha256"]},
-        ),
-        tracking_uid=context.uid("tracking", "region"),
-        tracking_id="region of the heat map",
-        anatomic_regions=[codes.SCT.Brain],
-    )
     dataset = hd.seg.Segmentation(
         source_images=_with_thickness(context.headers, scan),
         pixel_array=pixels,
         segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
-        segment_descriptions=[description],
+        segment_descriptions=[
+            _described(context, place) for place in range(1, int(stored.max()) + 1)
+        ],
         series_instance_uid=context.uid("series", "SEG"),
         series_number=context.series_number(2),
         sop_instance_uid=context.uid("SEG"),
@@ -71,11 +57,40 @@ def segmentation(context: ResultContext, result: Result) -> hd.seg.Segmentation 
         software_versions=context.software,
         device_serial_number=findings.model["sha256"][:16],
         content_label="HEATMAP_REGION",
-        content_description="region of a heat map, no contour; not for diagnosis",
+        content_description="regions of a heat map, no contours; not for diagnosis",
         omit_empty_frames=True,
     )
-    dataset.SeriesDescription = "meninx heat map's region, not for diagnosis"
+    dataset.SeriesDescription = "meninx heat map's regions, not for diagnosis"
     return dataset
+
+
+def _numbered(heat: NDArray[np.uint8]) -> NDArray[np.uint16]:
+    """Return the number of the region that each voxel lies in, 1 the hottest; 0 for none."""
+    numbered = np.zeros(heat.shape, dtype=np.uint16)
+    for place, island in enumerate(islands_of(heat), 1):
+        numbered[tuple(island.voxels.T)] = place
+    return numbered
+
+
+def _described(context: ResultContext, place: int) -> hd.seg.SegmentDescription:
+    """Return the description of a region's segment, tracked as its group of the report is."""
+    model = context.findings.model
+    return hd.seg.SegmentDescription(
+        segment_number=place,
+        segment_label=f"region {place} of a heat map, no contour",
+        segmented_property_category=codes.SCT.MorphologicallyAbnormalStructure,
+        segmented_property_type=codes.SCT.Neoplasm,
+        algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+        algorithm_identification=hd.AlgorithmIdentificationSequence(
+            name=model["name"],
+            family=codes.DCM.ArtificialIntelligence,
+            version=context.version,
+            parameters={"SHA-256": model["sha256"]},
+        ),
+        tracking_uid=context.uid("tracking", region_name(place)),
+        tracking_id=region_name(place),
+        anatomic_regions=[codes.SCT.Brain],
+    )
 
 
 def _with_thickness(headers: Sequence[Dataset], scan: Scan) -> list[Dataset]:

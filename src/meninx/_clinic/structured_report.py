@@ -1,20 +1,27 @@
 """A finding as a structured report: Comprehensive 3D SR, template TID 1500.
 
-As in IHE AI Results: a group for the whole scan, one for each type, one for each peak.
+As in IHE AI Results: a group for the whole scan, one for each type, each region of the heat map,
+and each peak.
 """
 
 from collections.abc import Mapping
 
 import highdicom as hd
-import numpy as np
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
-from meninx._clinic.result_context import MANUFACTURER, ResultContext, slices_of
+from meninx._clinic.key_objects import (
+    observer_of,
+    reported_peaks,
+    shows_places,
+    source_of,
+)
+from meninx._clinic.result_context import MANUFACTURER, ResultContext, region_name
 from meninx._detect.answer_words import borders_in_words, why_referred
 from meninx._detect.findings import Findings, SliceFinding
 from meninx._errors import OptionError
 from meninx._labels import TUMOR_TYPES
+from meninx._render.region import Region
 from meninx._render.result import Result
 from meninx._scan.completeness import INCOMPLETE
 from meninx._scan.scan import Scan
@@ -34,8 +41,14 @@ _BORDERS = Code("borders", SCHEME, "Borders of the probability of a tumor")
 _REASON = Code("reason", SCHEME, "Reason for no answer")
 WARNING = Code("warning", SCHEME, "Warning about the images")
 HEATMAP, WITHHELD = Code("heatmap", SCHEME, "Heat map"), "withheld"
-# Probability of a tumor in a slice from which its peak is reported.
-_MIN_PEAK_PROBABILITY = 0.5
+_REGION = Code("region", SCHEME, "Region of a heat map, no contour")
+_HEAT = Code("heat", SCHEME, "Highest heat, no probability")
+_EXTENTS = (
+    Code("left_right", SCHEME, "Extent from left to right"),
+    Code("front_back", SCHEME, "Extent from front to back"),
+    Code("feet_head", SCHEME, "Extent from feet to head"),
+)
+_SIDES: Mapping[str, Code] = {"left": codes.SCT.Left, "right": codes.SCT.Right}
 # Longest code meaning (VR LO), characters.
 _MAX_MEANING_LENGTH = 64
 
@@ -55,16 +68,7 @@ def structured_report(context: ResultContext, result: Result) -> hd.sr.Comprehen
         IHE RAD AI Results, 2020.
     """
     findings = context.findings
-    observer = hd.sr.ObserverContext(
-        observer_type=codes.DCM.Device,
-        observer_identifying_attributes=hd.sr.DeviceObserverIdentifyingAttributes(
-            uid=context.device_uid,
-            name=findings.model["name"],
-            manufacturer_name=MANUFACTURER,
-            model_name=findings.model["name"],
-            serial_number=findings.model["sha256"][:16],
-        ),
-    )
+    observer = observer_of(context)
     content = hd.sr.MeasurementReport(
         observation_context=hd.sr.ObservationContext(observer_device_context=observer),
         procedure_reported=MR_BRAIN,
@@ -94,16 +98,19 @@ def structured_report(context: ResultContext, result: Result) -> hd.sr.Comprehen
 def _groups(
     context: ResultContext, result: Result
 ) -> list[hd.sr.MeasurementsAndQualitativeEvaluations]:
-    """Return the groups of a report: the whole scan, its types, its peaks."""
+    """Return the groups of a report: the whole scan, its types, regions and peaks."""
     findings = context.findings
     groups = [_whole(context, result.withheld)]
     if result.scored and findings.decision in ("tumor", "refer"):
         scan = result.scored_scan
         groups += [_type(context, name, share) for name, share in findings.shown_types.items()]
         # Peaks are points of the heat map, and are withheld with it.
-        if context.frame_of_reference and scan.affine is not None and not result.withheld:
+        if shows_places(context, result):
             certain = findings.decision == "tumor"
-            groups += [_peak(context, scan, found, certain) for found in _peaks(findings)]
+            groups += [
+                _region(context, region, number) for number, region in enumerate(result.regions, 1)
+            ]
+            groups += [_peak(context, scan, found, certain) for found in reported_peaks(findings)]
     return groups
 
 
@@ -208,13 +215,25 @@ def _type(
     )
 
 
-def _peaks(findings: Findings) -> list[SliceFinding]:
-    """Return the slices whose peaks are reported, at least the hottest."""
-    return [
-        found
-        for found in findings.slices
-        if found.probability >= _MIN_PEAK_PROBABILITY or found is findings.hottest
-    ]
+def _region(
+    context: ResultContext, region: Region, number: int
+) -> hd.sr.MeasurementsAndQualitativeEvaluations:
+    """Return the group of a region: its side, extent and highest heat, which is no probability."""
+    side = _SIDES.get(region.side or "")
+    extents = zip(_EXTENTS, region.extent_mm or (), strict=False)
+    return hd.sr.MeasurementsAndQualitativeEvaluations(
+        tracking_identifier=_tracking(context, region_name(number)),
+        finding_type=_REGION,
+        algorithm_id=_algorithm(context),
+        finding_sites=[hd.sr.FindingSite(anatomic_location=codes.SCT.Brain, laterality=side)],
+        measurements=[
+            hd.sr.Measurement(name=_HEAT, value=100 * region.score, unit=codes.UCUM.Percent),
+            *(
+                hd.sr.Measurement(name=name, value=extent, unit=codes.UCUM.Millimeter)
+                for name, extent in extents
+            ),
+        ],
+    )
 
 
 def _peak(
@@ -224,13 +243,7 @@ def _peak(
     if scan.affine is None or context.frame_of_reference is None:
         raise OptionError(f"{scan.name}: no geometry, so nothing can be placed in it")
     point = scan.point_of(found.peak)
-    frames = np.flatnonzero(slices_of(context.headers, scan) == found.peak[2])
-    if len(context.headers) > 1:
-        source, numbers = context.headers[int(frames[0])] if len(frames) else context.first, None
-    else:
-        source = context.first
-        enhanced = "PerFrameFunctionalGroupsSequence" in source and len(frames)
-        numbers = [int(frames[0]) + 1] if enhanced else None
+    source, numbers = source_of(context, scan, found)
     image = hd.sr.SourceImageForMeasurement(
         source.SOPClassUID, source.SOPInstanceUID, referenced_frame_numbers=numbers
     )

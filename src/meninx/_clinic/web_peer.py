@@ -71,6 +71,15 @@ class WebPeer:
                     "instance (PS3.18 10.5.3); check that the address is that of a DICOMweb service"
                 )
 
+    def echo(self) -> None:
+        """Ask whether the service is there, by QIDO-RS for one study; see `Peer.echo`."""
+        try:
+            self._client.search_for_studies(limit=1)
+        except Exception as error:
+            response = getattr(error, "response", None)
+            reason = type(error).__name__ if response is None else f"status {response.status_code}"
+            raise PeerError(f"{self.address}: QIDO-RS was not answered: {reason}") from error
+
     def has(self, dataset: Dataset) -> bool:
         """Return whether an instance is there, by QIDO-RS; False if the query fails."""
         try:

@@ -1,9 +1,10 @@
 """Upload studies to the web application, for the worklist of its readers."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import requests
 
@@ -11,7 +12,9 @@ from meninx._errors import PeerError
 from meninx._quiet import without_passwords
 
 # The application sorts a whole study after its last file.
-TIMEOUT_SECONDS = 300
+TIMEOUT_SECONDS, ECHO_SECONDS = 300, 10
+# A report is small, and sending results must not wait for it.
+REPORT_SECONDS = 5
 # Files up to this size are sent together, larger ones in parts; then the limits of a request.
 SMALL_BYTES, PART_BYTES = 4 * 1024**2, 8 * 1024**2
 BATCH_BYTES, BATCH_FILES = 32 * 1024**2, 400
@@ -31,6 +34,23 @@ class Worklist:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "address", without_passwords(self.address))
+
+    def echo(self) -> None:
+        """Ask whether the application is there and accepts the key; nothing is left there.
+
+        Raises:
+            PeerError: If not.
+        """
+        uploads = f"{self.address.rstrip('/')}/api/v1/uploads"
+        try:
+            with requests.Session() as session:
+                session.auth = self._authorize
+                created = _checked(session.post(uploads, json={}, timeout=ECHO_SECONDS))
+                session.delete(f"{uploads}/{created.json()['id']}", timeout=ECHO_SECONDS)
+        except (requests.RequestException, KeyError, ValueError) as error:
+            raise PeerError(
+                f"the worklist at {self.address} did not accept an upload ({_reason_of(error)})"
+            ) from error
 
     def hand_over(self, files: Path) -> None:
         """Upload a study's files; files that were uploaded before are not duplicated.
@@ -59,6 +79,26 @@ class Worklist:
             raise PeerError(
                 f"the worklist at {self.address} did not accept a study ({_reason_of(error)}); it "
                 "is tried again"
+            ) from error
+
+    def report(self, report: Mapping[str, Any]) -> None:
+        """Tell the application how the node is.
+
+        Args:
+            report: Numbers of the node, as the application's `PUT /api/v1/nodes` takes them.
+
+        Raises:
+            PeerError: If the application does not take it.
+        """
+        try:
+            with requests.Session() as session:
+                session.auth = self._authorize
+                address = f"{self.address.rstrip('/')}/api/v1/nodes"
+                _checked(session.put(address, json=dict(report), timeout=REPORT_SECONDS))
+        except requests.RequestException as error:
+            raise PeerError(
+                f"the worklist at {self.address} did not take this node's report "
+                f"({_reason_of(error)})"
             ) from error
 
     def _authorize(self, request: requests.PreparedRequest) -> requests.PreparedRequest:

@@ -107,10 +107,10 @@ def measured_on(findings: Findings | StudyFindings) -> str:
         warning.code == _GEOMETRY_DOUBTFUL for warning in findings.warnings
     )
     if doubtful:
-        words += (
-            " Its distances were estimated and its plane is unknown: it has the scale of axial "
-            "series."
-        )
+        recognized = findings.recognized if isinstance(findings, Findings) else None
+        plane = recognized.plane if recognized else None
+        looks = f"it looks {plane}" if plane else "its plane is unknown"
+        words += f" Its distances were estimated and {looks}: it has the scale of axial series."
     return words
 
 

@@ -1,7 +1,7 @@
 """Score scans and studies: the only way to a score for all commands, evaluations and pages."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,19 +22,28 @@ from meninx._detect.decision import (
     forced_referral,
     uncalibrated_plane,
 )
-from meninx._detect.engine import Engine, Output
+from meninx._detect.engine import Engine, Output, Workers
 from meninx._detect.findings import TYPED_SEQUENCE, Findings, SliceFinding, Status, StudyFindings
 from meninx._detect.gate import check_in_distribution, check_scan
 from meninx._detect.head_slices import brain_slices, part_of_head
-from meninx._detect.neighbors import neighbor_indices, neighbor_indices_at
+from meninx._detect.network_input import NetworkInput, prepared
 from meninx._detect.peak import hottest_position
 from meninx._detect.pooling import averaged_over_depth, slice_logits
-from meninx._detect.preprocessing import Placement, crop_window_of, sampled
-from meninx._detect.runtimes import Runtime
+from meninx._detect.preprocessing import Placement
+from meninx._detect.recognition import (
+    Recognized,
+    is_turned,
+    plane_scored_as,
+    recognition_warnings,
+    recognized_of,
+    sequence_scored_as,
+    turn_to_try,
+)
 from meninx._detect.study_grouping import evidence_of
 from meninx._errors import InputError, ModelError, OptionError, UnsupportedScan
 from meninx._scan.completeness import Incomplete
 from meninx._scan.scan import Scan, Slice
+from meninx._scan.scan import Sequence as MrSequence
 
 # Sequences for which types are computed; for pictures, whose sequence is unknown, they are
 # evaluated but not shown.
@@ -42,8 +51,6 @@ _TYPED_SEQUENCES = (TYPED_SEQUENCE, "unknown")
 Answered = TypeVar("Answered", Findings, StudyFindings)
 # Attributes that may have been changed since it was loaded.
 _PICKLED = ("operating_point", "coverage", "prevalence", "card")
-# Slices per call: limits the memory of a long series; larger batches are not faster on a CPU.
-BATCH = 8
 
 
 class Detector:
@@ -57,13 +64,12 @@ class Detector:
         coverage: Share of scans with tumor, and of tumor-free scans, whose true answer must not be
             ruled out, 0..1. A scan with two plausible answers is referred. None to refer none and
             decide by the operating point.
-        runtime: Library that computes the network: `onnxruntime` or `openvino`.
         prevalence: Prevalence of tumors that probabilities refer to, above 0 and below 1; no
             decision depends on it.
 
     Raises:
         ModelError: If the file is damaged or no detector.
-        OptionError: If the runtime is not installed, or the prevalence is out of range.
+        OptionError: If the prevalence is out of range.
     """
 
     def __init__(
@@ -72,7 +78,6 @@ class Detector:
         threads: int = 0,
         operating_point: OperatingPoint = "balanced",
         coverage: float | None = DEFAULT_COVERAGE,
-        runtime: Runtime = "onnxruntime",
         prevalence: float = PREVALENCE,
     ) -> None:
         if not 0 < prevalence < 1:
@@ -80,8 +85,8 @@ class Detector:
                 f"prevalence {prevalence:g}: expected a share of tumors above 0 and below 1, such "
                 "as 0.01"
             )
-        self._engine = Engine(path, threads, runtime)
-        self._loaded_with = (path, threads, operating_point, coverage, runtime, prevalence)
+        self._engine = Engine(path, threads)
+        self._loaded_with = (path, threads, operating_point, coverage, prevalence)
         self.operating_point = operating_point
         self.coverage = coverage
         self.prevalence = prevalence
@@ -93,11 +98,18 @@ class Detector:
         changed = {name: getattr(self, name) for name in _PICKLED}
         return _loaded_again, (type(self), self._loaded_with, self.model["sha256"], changed)
 
-    def score(self, scan: Scan) -> Findings:
+    @property
+    def threads(self) -> int:
+        """Number of threads that compute a scan."""
+        return self._engine.threads
+
+    def score(self, scan: Scan, *, alone: bool = True) -> Findings:
         """Score a scan.
 
         Args:
             scan: A volume or a picture.
+            alone: Whether all threads compute it; if not, and it is a picture, only the thread that
+                calls, which is faster where several are scored at a time.
 
         Returns:
             The findings; `refused` if the scan fails a check of its kind, size or content.
@@ -108,9 +120,10 @@ class Detector:
         except InputError as error:
             return self._refused(error, scan)
         slices = brain_slices(scan)
-        stack, placement = self.input_stack(scan, slices)
-        prepared_at = time.perf_counter()
-        output = self._infer(stack)
+        with self._engine.workers(len(slices), alone=alone) as workers:
+            found = prepared(self.card.preprocessing, scan, slices, mapped=workers.map)
+            prepared_at = time.perf_counter()
+            output, recognized = self._upright(scan, found, workers)
         inferred_at = time.perf_counter()
         try:
             check_in_distribution(scan, output.ood_scores, self.card.ood_threshold)
@@ -119,9 +132,9 @@ class Detector:
         return self._findings(
             scan,
             slices,
-            placement,
-            output.cell_logits,
-            output.type_logits,
+            found.placement,
+            output,
+            recognized,
             {
                 "preprocess": (prepared_at - started) * 1e3,
                 "infer": (inferred_at - prepared_at) * 1e3,
@@ -143,19 +156,8 @@ class Detector:
             Input of the network before normalization, 0..1, shape (k, 3, s, s), and its placement
             in the slices' images.
         """
-        preprocessing = self.card.preprocessing
-        crop_window = crop_window_of(np.stack([scan_slice.image for scan_slice in sampled(slices)]))
-        placement = preprocessing.placement(
-            crop_window, slices[0].image.shape, slices[0].pixel_spacing
-        )
-        indices = _neighbor_indices(scan, slices)
-        if wanted is not None:
-            indices = indices[list(wanted)]
-        needed, place = np.unique(indices, return_inverse=True)
-        units = np.stack(
-            [preprocessing.rescale(slices[n].image, crop_window, placement) for n in needed]
-        )
-        return units[place.reshape(indices.shape)], placement
+        found = prepared(self.card.preprocessing, scan, slices, wanted)
+        return found.stack(), found.placement
 
     def slice_logits(self, stack: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the logits of single slices.
@@ -221,10 +223,44 @@ class Detector:
 
     def _infer(self, stack: NDArray[np.float32]) -> Output:
         """Return the network's output for slices with neighbors, 0..1, shape (b, 3, h, w)."""
-        x = self.card.preprocessing.normalize(stack)
-        return Output.joined(
-            [self._engine.run(x[start : start + BATCH]) for start in range(0, len(x), BATCH)]
+        with self._engine.workers(len(stack)) as workers:
+            return self._output(lambda part: stack[part], len(stack), workers)
+
+    def _output(
+        self, stack_of: Callable[[slice], NDArray[np.float32]], count: int, workers: Workers
+    ) -> Output:
+        """Return the network's output for `count` slices, of which `stack_of` returns a part."""
+        normalize = self.card.preprocessing.normalize
+        outputs = workers.map(
+            lambda part: workers.run(normalize(stack_of(part))), workers.parts(count)
         )
+        return Output.joined(outputs)
+
+    def _upright(
+        self, scan: Scan, found: NetworkInput, workers: Workers
+    ) -> tuple[Output, Recognized | None]:
+        """Return the network's output for a scan, and what is recognized of it.
+
+        Slices that are certainly turned, in a file without an orientation, are turned back first.
+        The cells are returned as the file stores the slices.
+        """
+        output, heads = self._output(found.stack, len(found), workers), self.card.heads
+        recognized = recognized_of(scan, output.recognition, heads)
+        turn = turn_to_try(scan, output.recognition, heads)
+        if not turn:
+            return output, recognized
+
+        def turned_back(part: slice) -> NDArray[np.float32]:
+            stack = np.rot90(found.stack(part), -turn // 90, axes=(2, 3))
+            return np.ascontiguousarray(stack)
+
+        upright = self._output(turned_back, len(found), workers)
+        if not is_turned(scan, turn, output.recognition, upright.recognition, heads):
+            return output, recognized and replace(recognized, turn=None)
+        cells = np.rot90(upright.cell_logits, turn // 90, axes=(1, 2))
+        recognized = recognized_of(scan, upright.recognition, heads)
+        output = upright._replace(cell_logits=np.ascontiguousarray(cells))
+        return output, recognized and replace(recognized, turn=turn)
 
     def _refused(self, error: InputError, scan: Scan) -> Findings:
         refused = Findings.of_error(error, self.model, scan.identity.as_json(), scan.sequence)
@@ -235,15 +271,16 @@ class Detector:
         scan: Scan,
         slices: list[Slice],
         placement: Placement,
-        cell_logits: NDArray[np.float32],
-        type_logits: NDArray[np.float32],
+        output: Output,
+        recognized: Recognized | None,
         milliseconds: dict[str, float],
     ) -> Findings:
-        calibrator = self.card.calibration.of(volume=scan.is_volume, sequence=scan.sequence)
+        sequence = sequence_scored_as(scan.sequence, recognized)
+        calibrator = self.card.calibration.of(volume=scan.is_volume, sequence=sequence)
         depths = scan.depths_mm if scan.is_volume else None
         if depths is not None:
             depths = depths[[scan_slice.index for scan_slice in slices]]
-        cell_logits = averaged_over_depth(cell_logits, depths)
+        cell_logits = averaged_over_depth(output.cell_logits, depths)
         logits = slice_logits(cell_logits, self.card.top_cells)
         logit = float(logits.max())
         answer = self._answer(calibrator, logit)
@@ -260,23 +297,25 @@ class Detector:
         findings = Findings(
             scan=scan.name,
             status="scored",
-            types=self._types(scan, type_logits, logits),
+            types=self._types(sequence, output.type_logits, logits),
             slices=tuple(sorted(found, key=lambda finding: finding.index)),
             identity=scan.identity.as_json(),
             model=self.model,
             milliseconds=milliseconds,
             is_volume=scan.is_volume,
-            reference=self.card.calibration.reference(
-                volume=scan.is_volume, sequence=scan.sequence
-            ),
+            reference=self.card.calibration.reference(volume=scan.is_volume, sequence=sequence),
             logit=logit,
             sequence=scan.sequence,
-            warnings=(*scan.warnings, *part_of_head(scan, slices)),
+            recognized=recognized,
+            warnings=(
+                *scan.warnings,
+                *part_of_head(scan, slices),
+                *recognition_warnings(scan, recognized),
+            ),
             incomplete=scan.incomplete,
             **answer._asdict(),
         )
-        plane = scan.view.plane if scan.is_volume else None
-        return _referred(findings, uncalibrated_plane(plane))
+        return _referred(findings, uncalibrated_plane(plane_scored_as(scan, recognized)))
 
     def _slice_finding(
         self,
@@ -296,13 +335,13 @@ class Detector:
         )
 
     def _types(
-        self, scan: Scan, type_logits: NDArray[np.float32], logits: NDArray[np.float32]
+        self, sequence: MrSequence, type_logits: NDArray[np.float32], logits: NDArray[np.float32]
     ) -> dict[str, float]:
         """Return the probability of each type, averaged over slices by their tumor odds.
 
         Types were trained on T1 with contrast agent alone; other sequences have none.
         """
-        if scan.sequence not in _TYPED_SEQUENCES or not self.card.types:
+        if sequence not in _TYPED_SEQUENCES or not self.card.types:
             return {}
         weights = np.exp(logits - logits.max())
         shares = np.exp(type_logits - type_logits.max(axis=1, keepdims=True))
@@ -359,11 +398,3 @@ def _referred(findings: Answered, uncalibrated: str) -> Answered:
         coverage=None,
         reference=None,
     )
-
-
-def _neighbor_indices(scan: Scan, slices: Sequence[Slice]) -> NDArray[np.intp]:
-    """Return the indices of the slice below, the slice and the slice above, shape (n, 3)."""
-    if scan.positions_mm is None:
-        return neighbor_indices(len(slices), scan.slice_gap_mm)
-    positions = np.array([scan.positions_mm[scan_slice.index] for scan_slice in slices])
-    return neighbor_indices_at(np.abs(positions - positions[0]))

@@ -11,6 +11,11 @@ from meninx._detect.calibration import Reference
 from meninx._detect.calibrator import PREVALENCE
 from meninx._detect.decision import Answer, Borders, Decision
 from meninx._detect.preprocessing import Placement
+from meninx._detect.recognition import (
+    Recognized,
+    recognized_from_json,
+    sequence_scored_as,
+)
 from meninx._errors import InputError, UnsupportedScan
 from meninx._scan.completeness import Incomplete
 from meninx._scan.scan import Sequence
@@ -153,7 +158,8 @@ class Findings:
         prevalence: Prevalence of tumors that the probability refers to, 0..1.
         reference: Held-out scans that the answer is compared with; None if there are none.
         logit: Logit of the scan, before the temperature; None if not scored.
-        sequence: MR sequence of the scan: `T1`, `T1c`, `T2`, `FLAIR` or `unknown`.
+        sequence: MR sequence by headers or name: `T1`, `T1c`, `T2`, `FLAIR` or `unknown`.
+        recognized: What was recognized of it; None for a detector without heads.
         warnings: Irregularities of the scan that did not prevent scoring.
         incomplete: Counts of what is missing of the scan or its study; a scored scan is then
             referred.
@@ -179,6 +185,7 @@ class Findings:
     reference: Reference | None = None
     logit: float | None = None
     sequence: Sequence = "unknown"
+    recognized: Recognized | None = None
     warnings: tuple[ScanWarning, ...] = ()
     incomplete: tuple[Incomplete, ...] = ()
 
@@ -231,6 +238,7 @@ class Findings:
             milliseconds=stored["milliseconds"],
             is_volume=len(slices) > 1,
             sequence=stored["sequence"],
+            recognized=recognized_from_json(stored.get("recognized")),
             warnings=tuple(ScanWarning(**warning) for warning in stored["warnings"]),
             **_answer_from_json(stored),
         )
@@ -253,9 +261,14 @@ class Findings:
         return self.probability >= self.threshold
 
     @property
+    def scored_as(self) -> Sequence:
+        """The sequence as which it was scored: its own or, where none is named, the recognized."""
+        return sequence_scored_as(self.sequence, self.recognized)
+
+    @property
     def shown_types(self) -> Mapping[str, float]:
         """The probabilities of types, only of a tumor in T1 with contrast agent."""
-        evaluated = self.sequence == TYPED_SEQUENCE and self.decision == "tumor"
+        evaluated = self.scored_as == TYPED_SEQUENCE and self.decision == "tumor"
         return self.types if evaluated else {}
 
     def as_json(self) -> dict[str, Any]:
@@ -264,6 +277,7 @@ class Findings:
             "scan": self.scan,
             "identity": dict(self.identity),
             "sequence": self.sequence,
+            "recognized": None if self.recognized is None else self.recognized.as_json(),
             "status": self.status,
             "reason": self.reason,
             "message": self.message,

@@ -6,9 +6,9 @@ from numpy.typing import NDArray
 from meninx._detect.label_maps import is_label_map
 from meninx._detect.projections import MIN_SHARED, shared_with_next
 from meninx._errors import GeometryError, UnsupportedScan
-from meninx._scan.background import foreground
 from meninx._scan.geometry import field_of_view_fault
-from meninx._scan.scan import Scan
+from meninx._scan.intensity import foreground
+from meninx._scan.scan import Scan, Slice
 
 # Smaller matrices are functional, perfusion or test images; a tightly cropped brain without skull
 # at 2 mm has about 75 pixels.
@@ -37,8 +37,8 @@ def check_scan(scan: Scan) -> None:
     if scan.exclusion is not None:
         raise scan.exclusion
     _check_field_of_view(scan)
-    middle = scan.slice(len(scan) // 2).image
-    height, width = middle.shape
+    middle = scan.slice(len(scan) // 2)
+    height, width = middle.image.shape
     if min(height, width) < SMALLEST_SIDE:
         raise UnsupportedScan(
             f"slices of {width} x {height} pixels, expected at least {SMALLEST_SIDE} on each side; "
@@ -62,9 +62,10 @@ def check_scan(scan: Scan) -> None:
     _check_projection(scan)
 
 
-def _check_foreground(scan: Scan, middle: NDArray[np.float32]) -> None:
+def _check_foreground(scan: Scan, middle: Slice) -> None:
     """Check that the middle slice is not only background."""
-    share = float(foreground(middle).mean())
+    head = foreground(middle.image, middle.intensity_range)
+    share = np.count_nonzero(head) / head.size
     if share < _MIN_FOREGROUND:
         what = "middle slice" if scan.is_volume else "picture"
         raise UnsupportedScan(

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meninx._detect.preprocessing import sampled
-from meninx._scan.background import FOREGROUND_LEVEL, intensity_range
+from meninx._scan.intensity import air_level, intensity_range
 from meninx._scan.scan import Scan, Slice
 from meninx._scan.warning import ScanWarning
 
@@ -67,7 +67,7 @@ def brain_areas(scan: Scan) -> NDArray[np.intp]:
 def _head_areas(volume: NDArray[np.float32]) -> NDArray[np.intp]:
     """Return how many pixels of each slice are brighter than air; slices have shape (n, ...)."""
     low, high = intensity_range(sampled(volume))
-    level = low + FOREGROUND_LEVEL * (high - low)
+    level = air_level(low, high)
     return np.array([np.count_nonzero(image > level) for image in volume])
 
 

@@ -12,6 +12,7 @@ from meninx._detect.calibration import Calibration, StudyCalibrator
 from meninx._detect.calibrator import Calibrator
 from meninx._detect.pooling import TOP_CELLS
 from meninx._detect.preprocessing import Preprocessing
+from meninx._detect.recognition import Head
 from meninx._errors import ModelError
 
 KEY = "meninx"
@@ -94,6 +95,8 @@ class ModelCard:
         leaking: Whether it was trained on folds that share slices or persons.
         ood_threshold: Largest accepted out-of-distribution score; None for a detector that refuses
             by rules alone.
+        heads: Linear heads that recognize sequence, plane, skull and turn, in the order of their
+            logits; empty for a detector without them.
         license: License of the weights, if their training data require one; empty for the license
             of the code.
     """
@@ -108,6 +111,7 @@ class ModelCard:
     seen_slices: SeenSlices = NOT_RECORDED
     leaking: bool = False
     ood_threshold: float | None = None
+    heads: Mapping[str, Head] = field(default_factory=dict)
     license: str = ""
 
     def to_metadata(self) -> dict[str, str]:
@@ -149,6 +153,11 @@ class ModelCard:
                 seen_slices=SeenSlices.from_json(values["seen_slices"]),
                 leaking=bool(values["leaking"]),
                 ood_threshold=values["ood_threshold"],
+                # A detector that users trained has none.
+                heads={
+                    name: Head(**head | {"kinds": tuple(head["kinds"])})
+                    for name, head in values.get("heads", {}).items()
+                },
                 license=str(values["license"]),
             )
         except (KeyError, TypeError, ValueError) as error:

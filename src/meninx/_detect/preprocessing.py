@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from meninx._scan.background import FOREGROUND_LEVEL, Float32Array, intensity_range
+from meninx._scan.intensity import Float32Array, air_level, intensity_range
 
 FloatImage = NDArray[np.float32]
 Slices = TypeVar("Slices", Float32Array, Sequence[Any])
@@ -39,6 +39,14 @@ class Placement:
     rows: int
     columns: int
     input_size: int
+
+    @property
+    def filled(self) -> tuple[slice, slice]:
+        """Rows and columns of the network's input that the crop fills."""
+        return (
+            slice(self.offset_row, self.offset_row + self.rows),
+            slice(self.offset_column, self.offset_column + self.columns),
+        )
 
     def to_image(self, row: float, column: float) -> tuple[float, float]:
         """Return the image coordinates of a network pixel's center.
@@ -84,18 +92,21 @@ def sampled(slices: Slices) -> Slices:
     return slices[:: max(1, len(slices) // _WINDOW_SLICES)]
 
 
-def crop_window_of(images: Float32Array) -> CropWindow:
+def crop_window_of(
+    images: Float32Array, known_range: tuple[float, float] | None = None
+) -> CropWindow:
     """Return the crop window of a scan.
 
     Args:
         images: All slices, shape (n, h, w); n = 1 for a picture. Evenly spread slices are used.
+        known_range: Robust intensity range of these slices; None to compute it.
 
     Returns:
         The window, for all slices of the scan.
     """
     images = sampled(images)
-    low, high = intensity_range(images)
-    head = np.asarray(images > low + FOREGROUND_LEVEL * (high - low)).any(axis=0)
+    low, high = known_range or intensity_range(images)
+    head = np.asarray(images > air_level(low, high)).any(axis=0)
     rows, columns = _extent(np.asarray(head))
     return CropWindow(low, high, rows, columns)
 
@@ -172,9 +183,7 @@ class Preprocessing:
             (placement.columns, placement.rows), Image.Resampling.BILINEAR, box=box
         )
         canvas = np.zeros((self.size, self.size), dtype=np.float32)
-        rows = slice(placement.offset_row, placement.offset_row + placement.rows)
-        columns = slice(placement.offset_column, placement.offset_column + placement.columns)
-        canvas[rows, columns] = np.asarray(resized)
+        canvas[placement.filled] = np.asarray(resized)
         return canvas
 
     def rescale(
@@ -191,12 +200,15 @@ class Preprocessing:
             Values 0..1, shape (size, size).
         """
         width = max(crop_window.high - crop_window.low, float(np.finfo(np.float32).tiny))
-        scaled = (image - np.float32(crop_window.low)) / np.float32(width)
-        return np.clip(self.resample(scaled, placement), 0.0, 1.0)
+        scaled = image - np.float32(crop_window.low)
+        scaled /= np.float32(width)
+        placed = self.resample(scaled, placement)
+        return np.clip(placed, 0.0, 1.0, out=placed)
 
     def normalize(self, unit: FloatImage) -> FloatImage:
         """Return intensities of 0..1 as the network expects them."""
-        return ((unit - self.mean) / self.std).astype(np.float32)
+        x = np.subtract(unit, self.mean, dtype=np.float32)
+        return np.divide(x, self.std, out=x)
 
 
 def _extent(mask: NDArray[np.bool_]) -> tuple[tuple[float, float], tuple[float, float]]:

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meninx._detect.label_maps import MAX_SMALL_STEPS, SMALL_STEP
-from meninx._scan.background import foreground
+from meninx._scan.intensity import foreground
 
 # A volume is a projection if this share of the head has exactly the value of the next slice:
 # neighboring slabs share slices, and so most maxima. 101 real volumes have at most 0.12, 0.34 after

@@ -1,54 +1,44 @@
-"""Run a network with ONNX Runtime or, if installed, OpenVINO.
-
-Each library is imported when it is first used, because the command line only lists their names.
-"""
+"""Run a network with ONNX Runtime, which is imported when it is first used."""
 
 import os
-import threading
 from collections.abc import Mapping
-from typing import Any, Literal, Protocol, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from meninx._errors import ModelError, OptionError
-from meninx._extras import install_command
+from meninx._errors import ModelError
+from meninx._processes import usable_cores
 
 FloatBatch = NDArray[np.float32]
-Runtime = Literal["onnxruntime", "onnxruntime-int8", "openvino", "openvino-bf16"]
-RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)
 # Log level `error`: ONNX Runtime's warnings concern its own optimizer.
 _LOG_ERRORS = 3
+_CPU = "CPUExecutionProvider"
 # Execution providers of ONNX Runtime, fastest first; an installed build has some of them.
 _PROVIDERS = (
     "CUDAExecutionProvider",
     "DmlExecutionProvider",
     "CoreMLExecutionProvider",
-    "CPUExecutionProvider",
+    _CPU,
 )
 
 
-def requested_threads(threads: int) -> int:
-    """Return the number of threads to request from a library; 0 for all cores.
+def thread_count(threads: int) -> int:
+    """Return the number of threads to request of ONNX Runtime.
 
-    Neither library reads `OMP_NUM_THREADS`, with which job schedulers limit the cores of a process.
+    ONNX Runtime does not read `OMP_NUM_THREADS`, with which job schedulers limit the cores of a
+    process.
 
     Args:
-        threads: Number given by the caller; 0 for that of the environment.
+        threads: Number given by the caller; 0 for that of the environment, else of all cores that
+            the process may use.
 
     Returns:
         The number of threads.
     """
     # OpenMP allows a list, one number per level of nesting.
     first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    return threads or (int(first) if first.isdecimal() else 0)
-
-
-class Network(Protocol):
-    """A network that may be run from several threads at once."""
-
-    def run(self, x: FloatBatch) -> Mapping[str, FloatBatch]:
-        """Return a network's outputs by name; the input has shape (b, 3, h, w)."""
+    return threads or (int(first) if first.isdecimal() else 0) or usable_cores()
 
 
 def import_onnxruntime() -> Any:
@@ -66,30 +56,12 @@ def import_onnxruntime() -> Any:
     return onnxruntime
 
 
-def import_openvino() -> Any:
-    """Import OpenVINO, whose telemetry `import meninx` turned off; the only place that imports it.
-
-    Returns:
-        The module.
-
-    Raises:
-        OptionError: If it is not installed.
-    """
-    try:
-        import openvino
-    except ModuleNotFoundError as error:
-        raise OptionError(
-            f"the runtime openvino is not installed: {install_command('openvino')}"
-        ) from error
-    return openvino
-
-
 class OnnxNetwork:
     """A network run by ONNX Runtime, with the metadata of its file.
 
     Args:
         data: Bytes of an ONNX file.
-        threads: Threads per slice; 0 for the default of `requested_threads`.
+        threads: Threads per slice.
 
     Raises:
         ModelError: If the bytes are no network that ONNX Runtime can load.
@@ -99,13 +71,14 @@ class OnnxNetwork:
         onnxruntime = import_onnxruntime()
         options = onnxruntime.SessionOptions()
         options.log_severity_level = _LOG_ERRORS
-        options.intra_op_num_threads = requested_threads(threads)
+        options.intra_op_num_threads = threads
         try:
             self._session = onnxruntime.InferenceSession(data, options, providers=_providers())
         # ONNX Runtime's exceptions have no common base class.
         except (RuntimeError, ValueError, *_ort_errors()) as error:
             raise ModelError(f"no readable ONNX file: {error}") from error
         self.metadata: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
+        self.on_gpu = self._session.get_providers()[0] != _CPU
         self._outputs = [output.name for output in self._session.get_outputs()]
         # Type and shape of each input by name; sizes that are not fixed are names or None.
         self.inputs = {node.name: (node.type, node.shape) for node in self._session.get_inputs()}
@@ -120,42 +93,6 @@ def _providers() -> list[str]:
     """Return ONNX Runtime's providers of the installed build, the fastest first."""
     available = import_onnxruntime().get_available_providers()
     return [name for name in _PROVIDERS if name in available]
-
-
-class OpenVinoNetwork:
-    """A network run by OpenVINO.
-
-    Args:
-        data: Bytes of an ONNX file.
-        threads: Threads per slice; 0 for the default of `requested_threads`.
-        precision: Number format of the arithmetic: `f32`, or `bf16`, which is used only on CPUs
-            that support it (AVX512_BF16, AMX) and faster there.
-
-    Raises:
-        OptionError: If OpenVINO is not installed.
-    """
-
-    def __init__(self, data: bytes, threads: int, precision: Literal["f32", "bf16"]) -> None:
-        openvino = import_openvino()
-        # The default is bfloat16 on some CPUs: results would depend on the machine.
-        wanted: dict[str, Any] = {
-            "INFERENCE_PRECISION_HINT": precision,
-            "PERFORMANCE_HINT": "LATENCY",
-        }
-        if requested := requested_threads(threads):
-            wanted["INFERENCE_NUM_THREADS"] = requested
-        core = openvino.Core()
-        compiled = core.compile_model(core.read_model(model=data), "CPU", wanted)
-        self._request = compiled.create_infer_request()
-        # Optimized for latency, OpenVINO computes one request at a time. A request per thread is
-        # not faster, and one run in fifteen hung (2026.4).
-        self._lock = threading.Lock()
-
-    def run(self, x: FloatBatch) -> Mapping[str, FloatBatch]:
-        """Return the outputs by name; the input has shape (b, 3, h, w)."""
-        with self._lock:
-            found = self._request.infer({"x": x})
-            return {key.any_name: np.array(value) for key, value in found.items()}
 
 
 def _ort_errors() -> Any:

@@ -138,9 +138,9 @@ def evidence_of(findings: Iterable[Findings], calibration: Calibration) -> Study
     series = _scored_series(findings)
     volumes = [pair for pair in series if pair[0].is_volume]
     if calibration.study is None or len(volumes) < 2:
-        found, logit = min(volumes or series, key=lambda pair: LEADING.index(pair[0].sequence))
+        found, logit = min(volumes or series, key=lambda pair: LEADING.index(pair[0].scored_as))
         calibrator = _calibrator_of(found, calibration)
-        weight = SeriesWeight(found.scan, found.sequence, 1.0, calibrator.evidence(logit))
+        weight = SeriesWeight(found.scan, found.scored_as, 1.0, calibrator.evidence(logit))
         return StudyEvidence([found], calibrator, logit, (weight,), found.reference)
     evidence = [_calibrator_of(found, calibration).evidence(logit) for found, logit in volumes]
     return _combined([found for found, _ in volumes], evidence, calibration.study)
@@ -155,16 +155,16 @@ def _scored_series(findings: Iterable[Findings]) -> list[tuple[Findings, float]]
 
 
 def _calibrator_of(found: Findings, calibration: Calibration) -> Calibrator:
-    return calibration.of(volume=found.is_volume, sequence=found.sequence)
+    return calibration.of(volume=found.is_volume, sequence=found.scored_as)
 
 
 def _combined(
     volumes: list[Findings], evidence: list[float], study: StudyCalibrator
 ) -> StudyEvidence:
     """Combine the evidence of each volume by the calibrator of studies."""
-    sequences = [found.sequence for found in volumes]
+    sequences = [found.scored_as for found in volumes]
     weighed = tuple(
-        SeriesWeight(found.scan, found.sequence, share, value)
+        SeriesWeight(found.scan, found.scored_as, share, value)
         for found, share, value in zip(volumes, study.shares(sequences), evidence, strict=True)
     )
     return StudyEvidence(

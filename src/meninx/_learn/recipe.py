@@ -127,6 +127,8 @@ class TrainingRecipe:
         size: Side of training pictures, pixels; 0 for that of the detector's input. Random zoom
             makes training heads smaller on average, and a network is better on slightly larger ones
             (Touvron et al. 2019, Fixing the train-test resolution discrepancy).
+        smaller_sizes: Sides of training pictures, pixels, in equal parts of the epochs before those
+            of `size`: small pictures are learned from faster (Tan and Le 2021, EfficientNetV2).
         batch_size: Number of pictures a step.
         learning_rate: Peak of the cosine schedule, above 0.
         warmup: Share of all steps in which the learning rate rises to its peak, 0..1.
@@ -149,6 +151,7 @@ class TrainingRecipe:
     further_epochs: Count = 0
     pictures_per_epoch: PositiveCount = 3000
     size: Count = 0
+    smaller_sizes: tuple[PositiveCount, ...] = ()
     batch_size: PositiveCount = 32
     learning_rate: Positive = 1e-3
     warmup: Share = 0.1
@@ -251,6 +254,11 @@ class Recipe:
     def training_size(self) -> int:
         """Side of training pictures, pixels."""
         return self.training.size or self.preprocessing.size
+
+    def size_at(self, epoch: int) -> int:
+        """Return the side of training pictures in an epoch, counted from 0, pixels."""
+        sizes = (*self.training.smaller_sizes, self.training_size)
+        return sizes[min(len(sizes) * epoch // self.training.epochs, len(sizes) - 1)]
 
     @property
     def training_canvas(self) -> Preprocessing:
@@ -405,7 +413,13 @@ def _impossible(recipe: Recipe) -> list[str]:
         for key, size in sizes.items()
         if size % COARSE_STRIDE
     ]
-    cells = (recipe.training_size // CELL_STRIDE) ** 2
+    sides = (*training.smaller_sizes, recipe.training_size)
+    if list(sides) != sorted(set(sides)) or any(side % COARSE_STRIDE for side in sides):
+        faults.append(
+            f"training.smaller_sizes: expected rising multiples of {COARSE_STRIDE} below "
+            f"{recipe.training_size}, found {list(training.smaller_sizes)}"
+        )
+    cells = (sides[0] // CELL_STRIDE) ** 2
     if recipe.loss.hard_cells > cells:
         faults.append(
             f"loss.hard_cells: {recipe.loss.hard_cells} is not between 1 and {cells}, the cells of "

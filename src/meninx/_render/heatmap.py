@@ -1,5 +1,6 @@
 """Draw heat maps over slices; `result` decides whether they may be shown."""
 
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -8,7 +9,7 @@ from PIL import Image
 
 from meninx._detect.findings import Findings, SliceFinding
 from meninx._detect.preprocessing import FloatImage, Placement
-from meninx._scan.background import intensity_range
+from meninx._scan.intensity import intensity_range
 from meninx._scan.scan import Scan, Slice
 
 RGBImage = NDArray[np.uint8]
@@ -45,22 +46,70 @@ def heatmap_of(
     Raises:
         ValueError: If the findings were stored without their maps.
     """
-    if placement is None:
-        raise ValueError("the heat maps were not stored; score the scan again")
-    on_input = Image.fromarray(cells_on_input(cells, placement.input_size))
-    top, left = round(placement.top), round(placement.left)
-    bottom = min(shape[0], round(placement.top + placement.height))
-    right = min(shape[1], round(placement.left + placement.width))
-    seen = (
-        placement.offset_column,
-        placement.offset_row,
-        placement.offset_column + placement.columns,
-        placement.offset_row + placement.rows,
+    return _Enlargement.of(cells.shape, placement, shape).heatmap(cells)
+
+
+@dataclass(frozen=True, eq=False)
+class _Enlargement:
+    """The way from cells to the pixels of a slice, the same for all slices of a scan.
+
+    Cells are enlarged to the network's input, and what the crop fills of it to the image. Both are
+    linear along each axis: two products take a third of the time of resampling whole images.
+
+    Args:
+        down: Weights of rows of cells in the image's rows, shape (rows, m).
+        across: Weights of columns of cells in the image's columns, shape (n, columns).
+        crop: Rows and columns of the image that the network saw.
+        shape: Height and width of the image.
+    """
+
+    down: FloatImage
+    across: FloatImage
+    crop: tuple[slice, slice]
+    shape: tuple[int, int]
+
+    @classmethod
+    def of(
+        cls, counts: tuple[int, ...], placement: Placement | None, shape: tuple[int, int]
+    ) -> "_Enlargement":
+        """Return the way for cells, given their numbers of rows and columns."""
+        if placement is None:
+            raise ValueError("the heat maps were not stored; score the scan again")
+        top, left = round(placement.top), round(placement.left)
+        bottom = min(shape[0], round(placement.top + placement.height))
+        right = min(shape[1], round(placement.left + placement.width))
+        rows, columns = placement.filled
+        return cls(
+            _weights(counts[0], placement.input_size, rows, bottom - top),
+            _weights(counts[1], placement.input_size, columns, right - left).T,
+            (slice(top, bottom), slice(left, right)),
+            shape,
+        )
+
+    def heatmap(self, cells: NDArray[np.float32]) -> FloatImage:
+        """Return the heat of a slice, 0..1, 0 outside the network's input."""
+        heat = np.zeros(self.shape, dtype=np.float32)
+        np.clip(self.down @ cells @ self.across, 0, 1, out=heat[self.crop])
+        return heat
+
+
+def _weights(count: int, size: int, filled: slice, pixels: int) -> FloatImage:
+    """Return the weights of cells in the pixels of an image, along one axis.
+
+    Args:
+        count: Number of cells.
+        size: Side of the network's input, pixels.
+        filled: Pixels of the input that the crop fills.
+        pixels: Number of pixels of the crop in the image.
+
+    Returns:
+        Weights, shape (pixels, count).
+    """
+    on_input = Image.fromarray(np.eye(count, dtype=np.float32)).resize(
+        (count, size), Image.Resampling.BICUBIC
     )
-    fitted = on_input.resize((right - left, bottom - top), Image.Resampling.BILINEAR, box=seen)
-    heatmap = np.zeros(shape, dtype=np.float32)
-    heatmap[top:bottom, left:right] = np.clip(np.asarray(fitted), 0, 1)
-    return heatmap
+    crop = (0, filled.start, count, filled.stop)
+    return np.asarray(on_input.resize((count, pixels), Image.Resampling.BILINEAR, box=crop))
 
 
 def slice_heatmap(finding: SliceFinding, scan_slice: Slice) -> FloatImage:
@@ -88,45 +137,72 @@ def heat_volume(scan: Scan, findings: Findings) -> NDArray[np.uint8]:
         Heat in percent, 0..100, shape of the scan's voxels; 0 in slices that were not scored.
     """
     heat = np.zeros(scan.voxels.shape, dtype=np.uint8)
+    if not findings.slices:
+        return heat
+    first = findings.slices[0]
+    height, width = scan.slice(first.index).image.shape
+    enlargement = _Enlargement.of(first.cells.shape, first.placement, (height, width))
     for finding in findings.slices:
-        slice_heat = slice_heatmap(finding, scan.slice(finding.index))
-        scan.view.put(np.rint(slice_heat * 100).astype(np.uint8), heat, finding.index)
+        percent = enlargement.heatmap(finding.cells) * 100
+        scan.view.put(np.rint(percent).astype(np.uint8), heat, finding.index)
     return heat
 
 
-def gray_picture(image: FloatImage) -> RGBImage:
-    """Return a slice as gray RGB, its robust intensity range mapped to 0..255."""
-    return np.repeat(_gray(image)[..., None], 3, axis=2)
+def gray_picture(image: FloatImage, known_range: tuple[float, float] | None = None) -> RGBImage:
+    """Return a slice as gray RGB, its robust intensity range mapped to 0..255.
+
+    Args:
+        image: Intensities, shape (h, w).
+        known_range: Robust intensity range of the image; None to compute it.
+
+    Returns:
+        RGB picture, shape (h, w, 3), uint8.
+    """
+    return _rgb(_gray(image, known_range))
 
 
-def _gray(image: FloatImage) -> NDArray[np.uint8]:
-    low, high = intensity_range(image)
-    gray = (image - np.float32(low)) * np.float32(255 / max(high - low, 1e-6))
-    clipped: NDArray[np.uint8] = np.clip(gray, 0, 255).astype(np.uint8)
-    return clipped
+def _rgb(gray: NDArray[np.uint8]) -> RGBImage:
+    """Return a gray picture with three channels."""
+    picture = np.empty((*gray.shape, 3), dtype=np.uint8)
+    for channel in range(3):  # half the time of copying a broadcast view
+        picture[:, :, channel] = gray
+    return picture
 
 
-def overlay(image: FloatImage, heatmap: FloatImage) -> RGBImage:
+def _gray(image: FloatImage, known_range: tuple[float, float] | None = None) -> NDArray[np.uint8]:
+    low, high = known_range or intensity_range(image)
+    gray = image - np.float32(low)
+    gray *= np.float32(255 / max(high - low, 1e-6))
+    return np.clip(gray, 0, 255, out=gray).astype(np.uint8)
+
+
+def overlay(
+    image: FloatImage, heatmap: FloatImage, known_range: tuple[float, float] | None = None
+) -> RGBImage:
     """Return a slice with its heat map as overlay.
 
     Args:
         image: Intensities, shape (h, w).
         heatmap: Heat 0..1, shape (h, w).
+        known_range: Robust intensity range of the image; None to compute it.
 
     Returns:
         RGB picture, shape (h, w, 3), uint8.
     """
-    colors, opacities = _tints()
-    level = Image.fromarray((np.clip(heatmap, 0, 1) * 255 + 0.5).astype(np.uint8))
-    opacity = level.point(opacities)
-    level = level.convert("P")
-    level.putpalette(colors)
-    # Pillow, limited to the box with heat, is many times faster than indexing in NumPy.
-    drawn = Image.fromarray(_gray(image)).convert("RGB")
-    warm = opacity.getbbox()
-    if warm is not None:
-        drawn.paste(level.crop(warm).convert("RGB"), warm, opacity.crop(warm))
-    return np.array(drawn)
+    drawn = gray_picture(image, known_range)
+    warm = heatmap > _FAINTEST
+    rows, columns = np.flatnonzero(warm.any(axis=1)), np.flatnonzero(warm.any(axis=0))
+    if rows.size:
+        # Only the box with heat, and by Pillow: many times faster than indexing in NumPy.
+        box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+        colors, opacities = _tints()
+        level = Image.fromarray((np.minimum(heatmap[box], 1) * 255 + 0.5).astype(np.uint8))
+        opacity = level.point(opacities)
+        level.putpalette(colors)
+        tinted = Image.fromarray(drawn[box])
+        tinted.paste(level.convert("RGB"), mask=opacity)
+        drawn[box] = np.asarray(tinted)
+    return drawn
 
 
 @cache

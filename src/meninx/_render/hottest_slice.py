@@ -32,9 +32,10 @@ def hottest_slice_picture(scan: Scan, findings: Findings, withheld: str | None) 
         raise ValueError(f"{findings.scan}: nothing was scored, so there is no heat map")
     scan_slice = scan.slice(finding.index)
     width, height = panel_size(scan_slice)
-    panels = [gray_picture(scan_slice.image)]
+    panels = [gray_picture(scan_slice.image, scan_slice.intensity_range)]
     if withheld is None:
-        panels.append(overlay(scan_slice.image, slice_heatmap(finding, scan_slice)))
+        heat = slice_heatmap(finding, scan_slice)
+        panels.append(overlay(scan_slice.image, heat, scan_slice.intensity_range))
     lines = _caption(scan, findings, finding.index, withheld)
     bar = None if withheld else scale_bar(height)
     across = len(panels) * (width + GAP) - GAP + (GAP + bar.width if bar else 0)

@@ -1,16 +1,18 @@
-"""Describe the region of a heat map's peak: its side of the head and its size."""
+"""Find the hot regions of a heat map: their sides of the head, sizes and places."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from meninx._scan.background import foreground
+from meninx._scan.intensity import foreground
 from meninx._scan.scan import Scan
 
 Side = Literal["left", "right", "midline"]
+Voxel = tuple[int, int, int]
+Point = tuple[float, float, float]
 # The region reaches to half of the peak, like the contour of `meninx explain`.
 _SHARE_OF_PEAK = 0.5
 # Connected parts are found on a grid of at most this many blocks along an axis, finer than the
@@ -38,65 +40,156 @@ def region_of(heat: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
 @dataclass(frozen=True)
 class Region:
-    """The region around the hottest voxel of a heat map, which is no contour of a tumor.
+    """A hot region of a heat map, which is no contour of a tumor.
 
     Args:
-        side: The patient's side; None if the scan shows less than a head's width, or its geometry
-            was estimated.
-        extent_mm: Extent from left to right, from front to back and from feet to head, mm; None if
-            the geometry was estimated.
+        side: The patient's side; None if the scan shows less than a head's width, or has no
+            geometry that can be believed.
+        extent_mm: Extent from left to right, from front to back and from feet to head, mm; None
+            without such a geometry.
         slices: Index of the first and the last slice that show it, from 0.
-        others: Number of other regions that reach half of the peak.
+        peak: Hottest voxel [i, j, k].
+        point_mm: Place of the peak in the patient, LPS mm; None without such a geometry.
+        box: First and last voxel of the smallest box around it.
+        score: Highest heat in it, 0..1, which is no probability.
     """
 
     side: Side | None
-    extent_mm: tuple[int, int, int] | None
+    extent_mm: Voxel | None
     slices: tuple[int, int]
-    others: int
+    peak: Voxel
+    point_mm: Point | None
+    box: tuple[Voxel, Voxel]
+    score: float
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
         """Return a region from JSON: the inverse of `as_json`."""
-        first, last = stored["slices"]
-        extent = stored["extent_mm"] and tuple(stored["extent_mm"])
-        return cls(stored["side"], extent, (first, last), stored["others"])
+        extent, point = stored["extent_mm"], stored["point_mm"]
+        return cls(
+            side=stored["side"],
+            extent_mm=None if extent is None else _voxel(extent),
+            slices=(stored["slices"][0], stored["slices"][1]),
+            peak=_voxel(stored["peak"]),
+            point_mm=None if point is None else (point[0], point[1], point[2]),
+            box=(_voxel(stored["box"]["from"]), _voxel(stored["box"]["to"])),
+            score=stored["score"],
+        )
 
-    def as_json(self) -> Mapping[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """Return the region as JSON."""
+        first, last = self.box
         return {
             "side": self.side,
             "extent_mm": self.extent_mm and list(self.extent_mm),
             "slices": list(self.slices),
-            "others": self.others,
+            "peak": list(self.peak),
+            "point_mm": self.point_mm and list(self.point_mm),
+            "box": {"from": list(first), "to": list(last)},
+            "score": self.score,
         }
 
 
-def describe_region(scan: Scan, heat: NDArray[np.uint8]) -> Region | None:
-    """Return side and size of the region around the peak of a heat map.
+@dataclass(frozen=True, eq=False)
+class Island:
+    """The voxels of a region.
 
     Args:
-        scan: The scored scan.
+        first: First voxel [i, j, k] of `mask` in the scan.
+        mask: The region's voxels inside its blocks, shape of those.
+        peak: Its hottest voxel in the scan.
+    """
+
+    first: Voxel
+    mask: NDArray[np.bool_]
+    peak: Voxel
+
+    @property
+    def voxels(self) -> NDArray[np.intp]:
+        """Indices of its voxels in the scan, shape (n, 3)."""
+        found: NDArray[np.intp] = np.argwhere(self.mask) + np.array(self.first)
+        return found
+
+
+def _voxel(indices: Iterable[int]) -> Voxel:
+    i, j, k = (int(index) for index in indices)
+    return i, j, k
+
+
+def regions_of(scan: Scan, heat: NDArray[np.uint8]) -> tuple[Region, ...]:
+    """Return the connected regions of a heat map from half of its peak on, with side and size.
+
+    Args:
+        scan: The scored scan, a volume or a picture.
         heat: Heat map of the scan, percent, 0..100, shape of its voxels.
 
     Returns:
-        The region; None without geometry or heat.
+        The regions, the hottest first; none without heat.
     """
-    if scan.affine is None or not heat.any():
-        return None
-    region = region_of(heat)
-    peak = np.unravel_index(int(heat.argmax()), heat.shape)
-    island, others = _island(region, peak)
-    voxels = np.argwhere(island)
-    indices = voxels[:, scan.view.slice_axis]
-    slices = (int(indices.min()), int(indices.max()))
-    if scan.geometry_estimated:
-        return Region(None, None, slices, others)
-    points = voxels @ scan.affine[:3, :3].T + scan.affine[:3, 3]
-    # Voxels extend by half their size beyond their centers, at both ends.
-    extent = np.ptp(points, axis=0) + np.abs(scan.affine[:3, :3]).max(axis=1)
-    left_right, front_back, feet_head = np.rint(extent).astype(int).tolist()
-    side = side_of(points[:, 0], midline_of(scan))
-    return Region(side, (left_right, front_back, feet_head), slices, others)
+    midline = midline_of(scan)
+    return tuple(_describe(scan, heat, island, midline) for island in islands_of(heat))
+
+
+def _describe(scan: Scan, heat: NDArray[np.uint8], island: Island, midline: float | None) -> Region:
+    """Return side, size and place of one region."""
+    voxels = island.voxels
+    first, last = voxels.min(axis=0), voxels.max(axis=0)
+    axis = scan.view.slice_axis
+    side, extent, point = None, None, None
+    if scan.affine is not None and not scan.geometry_estimated:
+        points = voxels @ scan.affine[:3, :3].T + scan.affine[:3, 3]
+        # Voxels extend by half their size beyond their centers, at both ends.
+        size = np.ptp(points, axis=0) + np.abs(scan.affine[:3, :3]).max(axis=1)
+        side, extent = side_of(points[:, 0], midline), _voxel(np.rint(size))
+        x, y, z = np.round(scan.affine[:3, :3] @ island.peak + scan.affine[:3, 3], 1).tolist()
+        point = (x, y, z)
+    return Region(
+        side=side,
+        extent_mm=extent,
+        slices=(int(first[axis]), int(last[axis])),
+        peak=island.peak,
+        point_mm=point,
+        box=(_voxel(first), _voxel(last)),
+        score=int(heat[island.peak]) / 100,
+    )
+
+
+def islands_of(heat: NDArray[np.uint8]) -> Iterator[Island]:
+    """Yield the connected parts of a heat map's region, the hottest first.
+
+    Connectivity is found on blocks of voxels: parts less than a block apart are joined.
+
+    Args:
+        heat: Heat map, percent, 0..100, shape of the scan's voxels.
+
+    Yields:
+        The parts; none without heat.
+    """
+    region, steps = region_of(heat), _steps(heat.shape)
+    remaining = _coarse(region, steps)
+    while remaining.any():
+        hot = _hottest(heat, remaining, steps)
+        blocks = _flood(remaining, _voxel(np.array(hot) // steps))
+        remaining &= ~blocks
+        inside = np.argwhere(blocks)
+        low, high = inside.min(axis=0), inside.max(axis=0) + 1
+        block = blocks[tuple(slice(*ends) for ends in zip(low, high, strict=True))]
+        first = low * steps
+        part = region[tuple(slice(*ends) for ends in zip(first, high * steps, strict=True))]
+        for axis, (step, size) in enumerate(zip(steps, part.shape, strict=True)):
+            block = np.repeat(block, step, axis=axis).take(np.arange(size), axis=axis)
+        yield Island(_voxel(first), part & block, hot)
+
+
+def _hottest(heat: NDArray[np.uint8], blocks: NDArray[np.bool_], steps: NDArray[np.intp]) -> Voxel:
+    """Return the hottest voxel in some blocks."""
+    peaks = heat
+    for axis, step in enumerate(steps):
+        peaks = np.maximum.reduceat(peaks, np.arange(0, peaks.shape[axis], step), axis=axis)
+    hottest = np.unravel_index(int(np.where(blocks, peaks, 0).argmax()), blocks.shape)
+    first = np.array(hottest) * steps
+    part = heat[tuple(slice(low, low + step) for low, step in zip(first, steps, strict=True))]
+    return _voxel(first + np.array(np.unravel_index(int(part.argmax()), part.shape)))
 
 
 def midline_of(scan: Scan) -> float | None:
@@ -145,25 +238,6 @@ def _coarse(mask: NDArray[np.bool_], steps: NDArray[np.intp]) -> NDArray[np.bool
     for axis, step in enumerate(steps):
         mask = np.logical_or.reduceat(mask, np.arange(0, mask.shape[axis], step), axis=axis)
     return mask
-
-
-def _island(region: NDArray[np.bool_], seed: tuple[np.intp, ...]) -> tuple[NDArray[np.bool_], int]:
-    """Return the connected part of a region at a voxel, and the number of other parts.
-
-    Connectivity is found on blocks of voxels: parts less than a block apart are joined.
-    """
-    steps = _steps(region.shape)
-    remaining = _coarse(region, steps)
-    start = tuple(int(index) // int(step) for index, step in zip(seed, steps, strict=True))
-    blocks = _flood(remaining, start)
-    remaining &= ~blocks
-    others = 0
-    while remaining.any():
-        remaining &= ~_flood(remaining, tuple(np.argwhere(remaining)[0]))
-        others += 1
-    for axis, (step, size) in enumerate(zip(steps, region.shape, strict=True)):
-        blocks = np.repeat(blocks, step, axis=axis).take(np.arange(size), axis=axis)
-    return region & blocks, others
 
 
 def _flood(mask: NDArray[np.bool_], start: tuple[int, ...]) -> NDArray[np.bool_]:

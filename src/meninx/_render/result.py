@@ -19,6 +19,7 @@ from meninx._render.explanation_sheet import explanation_sheet
 from meninx._render.heatmap import heat_volume
 from meninx._render.heatmap_check import HeatmapCheck, check_heatmap
 from meninx._render.hottest_slice import hottest_slice_picture
+from meninx._render.region import Region, regions_of
 from meninx._scan.scan import Headers, Identity, Scan
 from meninx._scan.unread import Unread
 
@@ -40,17 +41,18 @@ class Result:
         self._detector = detector
 
     @classmethod
-    def of(cls, scan: Scan, detector: Detector) -> Self:
+    def of(cls, scan: Scan, detector: Detector, *, alone: bool = True) -> Self:
         """Score a scan.
 
         Args:
             scan: A volume or a picture.
             detector: Detector to score it with.
+            alone: Whether no other scan is scored at the same time.
 
         Returns:
             The result; its findings are `refused` if the scan fails a check.
         """
-        return cls(scan, detector.score(scan), detector)
+        return cls(scan, detector.score(scan, alone=alone), detector)
 
     @property
     def scan(self) -> Scan | None:
@@ -115,6 +117,11 @@ class Result:
         heat = heat_volume(self.scored_scan, self.findings)
         heat.flags.writeable = False
         return heat
+
+    @cached_property
+    def regions(self) -> tuple[Region, ...]:
+        """The hot regions of the heat map, the hottest first; none without a heat map."""
+        return () if self.heat is None else regions_of(self.scored_scan, self.heat)
 
     @cached_property
     def picture(self) -> Image.Image:

@@ -10,17 +10,19 @@ from meninx._detect.preprocessing import FloatImage
 from meninx._render.heatmap import gray_picture, panel_size
 from meninx._scan.scan import Scan
 
-# Longest side of a thumbnail, and of an image on a sheet, pixels.
-THUMBNAIL, TILE = 144, 220
+# Longest side of a thumbnail, of an image that is shown until the voxels arrive, and of an image on
+# a sheet, pixels.
+THUMBNAIL, FIRST_IMAGE, TILE = 144, 768, 220
 GAP, COLUMNS = 4, 3
 
 
-def thumbnail(scan: Scan, findings: Findings) -> Image.Image:
+def thumbnail(scan: Scan, findings: Findings, longest: int) -> Image.Image:
     """Return the hottest slice of a scan, or the middle one, as a small gray picture.
 
     Args:
         scan: A scan.
         findings: Findings of the scan, scored or not.
+        longest: Longest side of the picture, pixels.
 
     Returns:
         A gray RGB picture with square pixels.
@@ -28,7 +30,7 @@ def thumbnail(scan: Scan, findings: Findings) -> Image.Image:
     hottest = findings.hottest
     scan_slice = scan.slice(len(scan) // 2 if hottest is None else hottest.index)
     picture = Image.fromarray(gray_picture(scan_slice.image)).resize(panel_size(scan_slice))
-    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    picture.thumbnail((longest, longest))
     return picture
 
 

@@ -12,20 +12,19 @@ from numpy.typing import NDArray
 
 from meninx._errors import UnreadableFile
 from meninx._scan.completeness import Incomplete
+from meninx._scan.intensity import (
+    FOREGROUND_LEVEL,
+    Float32Array,
+    air_level,
+    foreground,
+    intensity_range,
+)
 from meninx._scan.scan import Scan
 from meninx._scan.warning import ScanWarning
 
 Value = TypeVar("Value", bound=np.generic)
-Float32Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
-# Pixels below this share of the robust intensity range are air. Skull and fat are far above it, the
-# noise of modern magnitude images far below.
-FOREGROUND_LEVEL = 0.08
-# Robust ends of the intensity range, not determined by single vessels or dead pixels.
-LOW_PERCENTILE, HIGH_PERCENTILE = 0.5, 99.5
-# Percentiles of this many evenly spread values deviate by less than 0.001 of the range.
-_ENOUGH_VALUES = 2**16
 # Width of the frame of a slice in which air is searched, pixels.
 FRAME = 2
 # Air is gray between these shares of the robust intensity range. Above are inverted pictures and
@@ -53,64 +52,6 @@ _ENOUGH_MEASURED = 0.2
 _DARKEST_PERCENTILE = 0.5
 
 
-def intensity_range(image: Float32Array) -> tuple[float, float]:
-    """Return the robust intensity range of an image or a volume.
-
-    The lower end is a percentile of all values (air, or the constant background after brain
-    extraction). The upper end is a percentile of the values above air, so that the range does not
-    depend on the field of view.
-
-    Args:
-        image: Intensities, any shape and unit.
-
-    Returns:
-        Low and high; equal if the image is constant.
-    """
-    values = _thinned(image).flatten()
-    low_place, high_place = (
-        percent / 100 * (len(values) - 1) for percent in (LOW_PERCENTILE, HIGH_PERCENTILE)
-    )
-    # Partial sorting at these positions takes a third of the time of sorting.
-    places = (int(low_place), int(low_place) + 1, int(high_place), int(high_place) + 1)
-    values.partition(sorted({min(place, len(values) - 1) for place in places}))
-    low, high = _between(values, low_place), _between(values, high_place)
-    above_air = int(np.count_nonzero(values > low + FOREGROUND_LEVEL * (high - low)))
-    if above_air:
-        # This percentile of the values above air is at least that of all values.
-        place = len(values) - above_air + HIGH_PERCENTILE / 100 * (above_air - 1)
-        first = int(high_place)
-        high = _between(np.sort(values[first:]), place - first)
-    return low, high
-
-
-def _between(values: Float32Array, place: float) -> float:
-    """Return the interpolated value at a fractional index, as `numpy.percentile` does."""
-    below = int(place)
-    low, high = values[below], values[min(below + 1, len(values) - 1)]
-    return float(low) + (float(high) - float(low)) * (place - below)
-
-
-def _thinned(image: Float32Array) -> Float32Array:
-    """Return evenly spread rows and columns of a large image or volume, for percentiles."""
-    step = max(1, int((image.size / _ENOUGH_VALUES) ** 0.5))
-    return image[..., ::step, ::step] if image.ndim >= 2 else image
-
-
-def foreground(image: Float32Array) -> NDArray[np.bool_]:
-    """Return which pixels or voxels are not air.
-
-    Args:
-        image: Intensities, any shape and unit.
-
-    Returns:
-        The image's shape; all false if it is constant.
-    """
-    low, high = intensity_range(image)
-    if not high > low:
-        return np.zeros(image.shape, dtype=bool)
-    return image > low + FOREGROUND_LEVEL * (high - low)
-
-
 def without_padding(voxels: Float32Array, slice_axis: int) -> Float32Array:
     """Set unmeasured voxels to the level of air.
 
@@ -124,9 +65,10 @@ def without_padding(voxels: Float32Array, slice_axis: int) -> Float32Array:
     Raises:
         UnreadableFile: If voxels inside the head are not finite.
     """
-    missing = ~np.isfinite(voxels)
-    if not missing.any():
+    # Extremes of NaN are NaN: they need no mask of all voxels.
+    if not voxels.size or (np.isfinite(voxels.min()) and np.isfinite(voxels.max())):
         return voxels
+    missing = ~np.isfinite(voxels)
     if missing.all():
         raise UnreadableFile("no voxel is a finite number; export it again", reason="not_finite")
     slices = np.moveaxis(voxels, slice_axis, 0)
@@ -164,7 +106,7 @@ def with_blank_slices_counted(scan: Scan) -> Scan:
     if not blank.any() or is_mask(scan.voxels):
         return scan
     low, high = intensity_range(slices)
-    areas = np.count_nonzero(slices > low + FOREGROUND_LEVEL * (high - low), axis=(1, 2))
+    areas = np.count_nonzero(slices > air_level(low, high), axis=(1, 2))
     head = np.flatnonzero(areas >= _FULL_SHARE * areas.max())
     lost = int(blank[head[0] : head[-1]].sum())
     if not lost:
@@ -194,13 +136,15 @@ def with_dark_air(scan: Scan) -> Scan:
     axis = scan.view.slice_axis
     slices = np.moveaxis(scan.voxels, axis, 0)
     sample = slices[:: max(1, len(slices) // _ENOUGH_SLICES)]
-    low, high = intensity_range(sample)
+    low, high = intensity_range(sample) if scan.is_volume else scan.slice(0).intensity_range
     at_frame = np.concatenate([side.ravel() for side in _frame(sample)])
     air = float(np.median(at_frame))
-    deviation = float(np.median(np.abs(at_frame - air)))
     span = high - low
     darkest, brightest = low + _GRAY_AIR[0] * span, low + _GRAY_AIR[1] * span
-    if not darkest < air < brightest or deviation > _EVEN_AIR * span:
+    if not darkest < air < brightest:
+        return scan
+    deviation = float(np.median(np.abs(at_frame - air)))
+    if deviation > _EVEN_AIR * span:
         return scan
     # A constant background has no noise: all other values are the head.
     tolerance = deviation and max(AIR_DEVIATIONS * _SIGMA_OF_MAD * deviation, AIR_TOLERANCE * span)

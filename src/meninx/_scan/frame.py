@@ -46,6 +46,29 @@ class SeriesFacts:
 
 
 @dataclass(frozen=True)
+class PixelPlace:
+    """The place of a frame's pixels in its file, and how to read them without parsing it again.
+
+    Args:
+        start: Offset of the first pixel, bytes.
+        header_bytes: Size of the header, up to the pixels' own element, bytes.
+        element: Bytes between the two, by which a file that was changed meanwhile is noticed.
+        dtype: Type of a stored value, as NumPy writes it.
+        bits: BitsStored.
+        inverted: Whether the lowest value is white.
+        padding: Lowest and highest value that marks padded pixels; None without padding.
+    """
+
+    start: int
+    header_bytes: int
+    element: bytes
+    dtype: str
+    bits: int
+    inverted: bool
+    padding: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
 class Frame:
     """One slice as a DICOM header describes it.
 
@@ -76,6 +99,7 @@ class Frame:
         unread: Names of unreadable rescaling attributes.
         exclusion: Why the slice is not scored; None if it is.
         promises: Numbers of instances that the header promises.
+        pixels: Place of uncompressed pixels; None to decode the file by pydicom.
     """
 
     source: Source
@@ -101,6 +125,7 @@ class Frame:
     unread: tuple[str, ...] = ()
     exclusion: InputError | None = None
     promises: tuple[Promise, ...] = ()
+    pixels: PixelPlace | None = None
 
     @property
     def is_placed(self) -> bool:

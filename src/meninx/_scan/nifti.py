@@ -293,6 +293,11 @@ def write_nifti(voxels: NDArray[np.generic], scan: Scan, path: Path) -> None:
     nibabel.save(image, path)
 
 
+def stored_voxels(path: Path) -> NDArray[np.generic]:
+    """Return the voxels of a file that `write_nifti` wrote, in its type and shape."""
+    return np.asarray(nibabel.load(path).dataobj)
+
+
 def affine_of(scan: Scan) -> NDArray[np.float64]:
     """Return the affine of a scan, shape (4, 4), LPS, mm.
 

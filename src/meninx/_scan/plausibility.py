@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from meninx._scan.background import FOREGROUND_LEVEL, Float32Array, intensity_range, is_mask
+from meninx._scan.background import is_mask
 from meninx._scan.geometry import Float64Array, Spacing, respaced, spacing_of
+from meninx._scan.intensity import FOREGROUND_LEVEL, Float32Array, air_level, intensity_range
 from meninx._scan.scan import Scan
 from meninx._scan.warning import ScanWarning
 
@@ -234,7 +235,7 @@ def measured_along(
     low, high = intensity_range(slices[:: max(1, len(slices) // PAIRS)])
     if not high > low:
         return None
-    level = low + FOREGROUND_LEVEL * (high - low)
+    level = air_level(low, high)
     areas = np.count_nonzero(slices[:, ::step, ::step] > level, axis=(1, 2))
     full = np.flatnonzero(np.minimum(areas[:-lag], areas[lag:]) >= FULL_SLICE * areas.max())
     if not full.size:

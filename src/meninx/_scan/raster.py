@@ -89,13 +89,13 @@ def _decode(data: bytes, limits: Limits) -> tuple[NDArray[np.float32], float]:
             ImageFile.LOAD_TRUNCATED_IMAGES = False
             opened.load()
             inverted = _is_inverted(opened)
-            upright = ImageOps.exif_transpose(opened)
-            if upright.mode.startswith("I") or upright.mode == "F":
-                gray = np.asarray(upright, dtype=np.float32)
+            ImageOps.exif_transpose(opened, in_place=True)
+            if opened.mode.startswith("I") or opened.mode in ("F", "L"):
+                gray = np.asarray(opened, dtype=np.float32)
                 return (WHITE_16 - gray if inverted else gray), 0.0
-            if upright.mode in ("1", "L"):
-                return np.asarray(upright.convert("L"), dtype=np.float32), 0.0
-            return _gray_of_color(_without_alpha(upright))
+            if opened.mode == "1":
+                return np.asarray(opened.convert("L"), dtype=np.float32), 0.0
+            return _gray_of_color(_without_alpha(opened))
 
 
 def _is_inverted(picture: Image.Image) -> bool:

@@ -1,9 +1,10 @@
 """The Scan, a series in memory, and its slices."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Sequence as Listed
 from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import Any, Literal
+from functools import cached_property, partial
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from meninx._errors import UnreadableFile, UnsupportedScan
 from meninx._scan.completeness import Incomplete
 from meninx._scan.geometry import Float64Array, Plane, check_affine, spacing_of
+from meninx._scan.intensity import intensity_range
 from meninx._scan.view import PICTURE_VIEW, View, view_of
 from meninx._scan.warning import ScanWarning
 
@@ -20,13 +22,46 @@ Voxels = NDArray[np.float32]
 _LARGEST_VALUE = 1e30
 
 
-class Headers(tuple[Any, ...]):
-    """Datasets of DICOM files whose values are hidden from logs and tracebacks."""
+def as_is(dataset: Any) -> Any:
+    """Return a dataset that was parsed before."""
+    return dataset
 
-    __slots__ = ()
+
+class Headers(Listed[Any]):
+    """Datasets of DICOM files, each parsed on first access; their values are hidden from logs.
+
+    Args:
+        readers: A function for each file, by the file's name, that returns its dataset.
+    """
+
+    def __init__(self, readers: Mapping[str, Callable[[], Any]] | None = None) -> None:
+        self._names = tuple(readers or ())
+        self._readers = tuple((readers or {}).values())
+        self._parsed: dict[int, Any] = {}
+
+    @classmethod
+    def of(cls, datasets: Iterable[Any]) -> Self:
+        """Return headers of datasets that were parsed before."""
+        return cls({str(dataset.filename): partial(as_is, dataset) for dataset in datasets})
 
     def __repr__(self) -> str:
         return f"<{len(self)} headers>"
+
+    def __len__(self) -> int:
+        return len(self._readers)
+
+    @property
+    def first_by_name(self) -> Any:
+        """Dataset of the file whose name sorts first, the same for any order of slices."""
+        return self[min(range(len(self)), key=self._names.__getitem__)]
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        number = range(len(self))[index]
+        if number not in self._parsed:
+            self._parsed[number] = self._readers[number]()
+        return self._parsed[number]
 
 
 @dataclass(frozen=True)
@@ -70,6 +105,8 @@ class Scan:
             row, slice of DICOM and pictures), float32, exact for 16 bits.
         affine: Voxel index to LPS mm, shape (4, 4); None for a picture.
         sequence: MR sequence.
+        other_contrast: Whether headers or the name describe another contrast, such as diffusion;
+            then the sequence is `unknown`, and none must be guessed.
         identity: UIDs and the patient's hash.
         colorfulness: Share of pixels that are colored, 0..1.
         slice_axis: Voxel axis along which slices follow each other, if the format defines it or
@@ -95,6 +132,7 @@ class Scan:
     voxels: Voxels
     affine: Float64Array | None = None
     sequence: Sequence = "unknown"
+    other_contrast: bool = False
     identity: Identity = field(default_factory=Identity)
     colorfulness: float = 0.0
     slice_axis: int | None = None
@@ -233,6 +271,14 @@ class Scan:
         Returns:
             The slice, a copy of its voxels.
         """
+        return self._only_slice if (len(self), index) == (1, 0) else self._cut(index)
+
+    @cached_property
+    def _only_slice(self) -> "Slice":
+        # Kept, because several steps need its intensity range.
+        return self._cut(0)
+
+    def _cut(self, index: int) -> "Slice":
         view = self.view
         spacing = self.spacing_mm or (1.0, 1.0, 1.0)
         return Slice(
@@ -267,6 +313,11 @@ class Slice:
     def plane(self) -> Plane | None:
         """Anatomic plane of the slice; None without geometry."""
         return self.view.plane
+
+    @cached_property
+    def intensity_range(self) -> tuple[float, float]:
+        """Robust intensity range of the image, low and high."""
+        return intensity_range(self.image)
 
     def voxel_at(self, row: float, column: float) -> tuple[int, int, int]:
         """Return the voxel [i, j, k] at an image position.

@@ -27,6 +27,8 @@ _OTHER = re.compile(
     r"|(t1|t2|pd)[ _-]?map(s|ping)?)(?![a-z])|t2 ?\*|t2_?star"
 )
 
+_PROTON_DENSITY = re.compile(r"(?<![a-z])(pd(w|wi)?|proton)(?![a-z])")
+
 
 @dataclass(frozen=True)
 class Acquisition:
@@ -74,6 +76,24 @@ def sequence_of(acquisition: Acquisition) -> Sequence:
     if sequence == "T1" and (acquisition.contrast_agent or _has_contrast(text)):
         return "T1c"
     return sequence
+
+
+def describes_other_contrast(acquisition: Acquisition) -> bool:
+    """Return whether header values describe a contrast other than T1, T1c, T2 and FLAIR.
+
+    Where they are only silent, the sequence may be recognized from the slices.
+
+    Args:
+        acquisition: Header values; of a file without any, its name as the text.
+
+    Returns:
+        Whether another contrast is named, or times are given that fit none of the four.
+    """
+    if sequence_of(acquisition) != "unknown":
+        return False
+    text = acquisition.text.lower()
+    timed = None not in (acquisition.repetition_time, acquisition.echo_time)
+    return timed or is_other_contrast(text) or _PROTON_DENSITY.search(text) is not None
 
 
 def sequence_from_text(text: str) -> Sequence:

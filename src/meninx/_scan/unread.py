@@ -42,7 +42,7 @@ class Unread:
         for source in self.sources:
             with suppress(InputError):
                 found.append(read_dataset(source, self.limits))
-        return Headers(found)
+        return Headers.of(found)
 
     def stored_images(self, count: int) -> "list[NDArray[np.float32]]":
         """Return stored images, to show a refused series.

@@ -22,7 +22,7 @@ from meninx._scan.limits import Limits
 from meninx._scan.map_names import map_by_bids_name, map_warning
 from meninx._scan.plausibility import is_unset, spacing_fault, with_plausible_geometry
 from meninx._scan.scan import Scan
-from meninx._scan.sequence import sequence_from_text
+from meninx._scan.sequence import Acquisition, describes_other_contrast, sequence_from_text
 from meninx._scan.source import Source
 from meninx._scan.view import view_of
 from meninx._scan.warning import ScanWarning
@@ -236,6 +236,7 @@ def volume_scan(
         voxels=without_padding(voxels, cut_axis),
         affine=affine,
         sequence=sequence_from_text(file_name),
+        other_contrast=describes_other_contrast(Acquisition(text=file_name)),
         slice_axis=slice_axis,
         warnings=warnings if doubt is None else (*warnings, doubt),
         incomplete=source.incomplete,

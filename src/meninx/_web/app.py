@@ -1,6 +1,7 @@
 """Put the application together."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,15 +12,18 @@ from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse, RedirectResponse
-from fastapi.staticfiles import StaticFiles
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from meninx._errors import LimitExceeded, MeninxError
+from meninx._system_errors import FULL, is_disk_full
 from meninx._version import __version__
+from meninx._web.api.delivery_api import delivery_api
 from meninx._web.api.measurement_api import measurement_api
 from meninx._web.api.opinion_api import opinion_api
 from meninx._web.api.server_api import server_api
+from meninx._web.api.statistics_api import statistics_api
 from meninx._web.api.study_api import study_api
 from meninx._web.api.upload_api import upload_api
 from meninx._web.auth.accounts import first_administrator
@@ -29,13 +33,17 @@ from meninx._web.pages.export_pages import export_pages
 from meninx._web.pages.oidc_pages import add_provider, oidc_pages
 from meninx._web.pages.responses import page
 from meninx._web.pages.sign_in_pages import sign_in_pages
+from meninx._web.pages.statistics_pages import statistics_pages
 from meninx._web.pages.study_pages import study_pages
 from meninx._web.pages.user_pages import user_pages
 from meninx._web.pages.worklist_pages import worklist_pages
 from meninx._web.serving import MayRead, MustChangePassword, NotSignedIn, Web, sign_in_address
+from meninx._web.static_files import PackedFiles
 from meninx._web.store.database import CONNECTIONS, migrate, open_database, sessions_of
 from meninx._web.store.settings import Settings
+from meninx._web.studies.deliveries import check_peers
 
+_LOG = logging.getLogger(__name__)
 _STATIC = Path(__file__).parent / "static"
 # Own scripts, styles and requests only; NiiVue draws from blobs and data addresses.
 _POLICY = (
@@ -58,6 +66,8 @@ _ROUTERS = (
     study_api,
     opinion_api,
     measurement_api,
+    delivery_api,
+    statistics_api,
     worklist_pages,
     sign_in_pages,
     study_pages,
@@ -65,6 +75,7 @@ _ROUTERS = (
     account_pages,
     user_pages,
     audit_pages,
+    statistics_pages,
     oidc_pages,
 )
 _OWN_FOLDER = 0o700
@@ -107,6 +118,7 @@ def create_app(settings: Settings, on_password: Callable[[str], None] | None = N
         folder.mkdir(parents=True, exist_ok=True)
         # Also for an existing folder: other users must not reach its contents.
         folder.chmod(_OWN_FOLDER)
+    check_peers(settings)
     migrate(settings.address)
     engine = open_database(settings.address)
     sessions = sessions_of(engine)
@@ -136,7 +148,7 @@ def create_app(settings: Settings, on_password: Callable[[str], None] | None = N
     for router in _ROUTERS:
         app.include_router(router)
     add_provider(app, app.state.web)
-    app.mount("/static", StaticFiles(directory=_STATIC), name="static")
+    app.mount("/static", PackedFiles(directory=_STATIC), name="static")
     _add_error_handlers(app)
 
     @app.middleware("http")
@@ -180,8 +192,21 @@ def _error_response(
     return response
 
 
+def _add_disk_full_handler(app: FastAPI) -> None:
+    """Register what says that the disk is full; other failures are raised."""
+
+    @app.exception_handler(OSError)
+    @app.exception_handler(SQLAlchemyError)
+    def failed(request: Request, error: Exception) -> Response:
+        if not is_disk_full(error):
+            raise error
+        _LOG.error("a request was refused: %s", FULL)
+        return _error_response(request, 507, FULL)
+
+
 def _add_error_handlers(app: FastAPI) -> None:
     """Register the handlers of errors."""
+    _add_disk_full_handler(app)
 
     @app.exception_handler(NotSignedIn)
     def not_signed_in(request: Request, _: NotSignedIn) -> Response:
@@ -214,6 +239,9 @@ def _add_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     def invalid(request: Request, error: RequestValidationError) -> Response:
-        where = ", ".join(".".join(map(str, fault["loc"])) for fault in error.errors()[:3])
-        message = f"missing, or not of the expected kind: {where}"
-        return _error_response(request, 422, message)
+        faults = error.errors()
+        unknown = [fault for fault in faults if fault["type"] == "extra_forbidden"]
+        where = ", ".join(".".join(map(str, fault["loc"])) for fault in (unknown or faults)[:3])
+        if unknown:
+            return _error_response(request, 400, f"unknown field, nothing was stored: {where}")
+        return _error_response(request, 422, f"missing, or not of the expected kind: {where}")

@@ -30,6 +30,7 @@ from meninx._web.store.audit import record
 from meninx._web.store.database import DONE, Study
 from meninx._web.store.settings import Settings
 from meninx._web.store.stored_results import stored_series
+from meninx._web.studies.opinions import verdict_in_words
 from meninx._web.studies.readers_objects import readers_objects
 from meninx._web.studies.sending import stored_path
 from meninx._web.studies.study_files import RESULTS, SHOWN
@@ -106,6 +107,7 @@ class Web:
             trim_blocks=True,
             lstrip_blocks=True,
         )
+        self.pages.filters["verdict"] = verdict_in_words
 
 
 def _signing_key(path: Path) -> bytes:
@@ -311,7 +313,7 @@ def study_of(session: Session, reader: Reader, study_id: str, *, erased: bool = 
     """
     study = session.scalar(select(Study).where(Study.id == study_id, visible_to(reader)))
     if study is None:
-        raise HTTPException(404, "no such study")
+        raise HTTPException(404, "no such study; it may have been deleted")
     if study.erased and not erased:
         raise HTTPException(410, "this study was erased; only its opinions are left")
     return study
@@ -340,7 +342,9 @@ def shown_file(web: Web, study: Study, name: str) -> Path:
     series = stored_series(study)
     files = [view.shown for view in series if view.shown is not None]
     names = {
-        file for shown in files for file in (shown.volume, shown.heat, shown.picture, shown.thumb)
+        file
+        for shown in files
+        for file in (shown.volume, shown.heat, shown.picture, shown.thumb, shown.first)
     }
     if not name or name not in names | {view.preview for view in series}:
         raise HTTPException(404, "no such file")

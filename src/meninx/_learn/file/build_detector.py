@@ -8,7 +8,7 @@ from pathlib import Path
 from meninx._detect.calibration import Calibration
 from meninx._detect.detector import Detector
 from meninx._learn.file.export import TrainingData, export_detector, recalibrate
-from meninx._learn.file.ood_model import fit_ood_model
+from meninx._learn.file.ood_model import fit_ood_model, network_features
 from meninx._learn.file.volume_calibration import fit_volume_calibrator
 from meninx._learn.input.dataset import SliceDataset
 from meninx._learn.model.network import Backbone
@@ -43,7 +43,7 @@ def build_detector(
         The ONNX file.
     """
     log.info("fitting the out-of-distribution model")
-    ood_model = fit_ood_model(network.eval(), slices, recipe.preprocessing, heads)
+    ood_model = fit_ood_model(network_features(network.eval()), slices, recipe.preprocessing, heads)
     export_detector(network, recipe, calibration, path, training_data, ood_model)
     if studies := recipe.sampling.calibration_phantoms:
         log.info("calibrating volumes on %d simulated heads", studies)

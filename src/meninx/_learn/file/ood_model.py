@@ -3,7 +3,7 @@
 Legend: b batch, f features, k kinds of pictures to refuse: pictures of no brain, and ghosting.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,8 @@ from meninx._learn.model.network import Backbone
 from meninx._synthesis.outliers import synthetic_outliers, with_ghosting
 from meninx._synthesis.simulated_scans import brainless_slices
 
+# Features of normalized slices with their neighbors, (b, 3, h, w) to (b, f).
+Features = Callable[[Tensor], NDArray[np.float64]]
 # Number of stages: the fourth one is trained for tumors only, and its features are worse.
 STAGES = 3
 # Smallest number of slices for 896 features, which have 400,000 covariances.
@@ -129,8 +131,18 @@ def early_features(stage_maps: Sequence[Tensor]) -> Tensor:
     return torch.cat(features, dim=1)
 
 
+def network_features(network: Backbone) -> Features:
+    """Return the features of a network in evaluation mode, for `fit_ood_model`."""
+
+    def features(x: Tensor) -> NDArray[np.float64]:
+        with torch.inference_mode():
+            return np.asarray(early_features(network.stage_maps(x, STAGES)).double().numpy())
+
+    return features
+
+
 def fit_ood_model(
-    network: Backbone,
+    features: Features,
     known: SliceDataset,
     preprocessing: Preprocessing,
     heads: Sequence[Path] = (),
@@ -138,7 +150,7 @@ def fit_ood_model(
     """Fit the out-of-distribution model of a network.
 
     Args:
-        network: The trained network; it is left in evaluation mode.
+        features: Features of the network, in the number format in which it will be computed.
         known: Slices that it learned from, at the size of the detector's input.
         preprocessing: Preprocessing of the detector.
         heads: Files of real heads, for slices without brain.
@@ -160,7 +172,7 @@ def fit_ood_model(
         (part, kept) for part, kept in ((real, KEPT_REAL), (simulated, KEPT_SIMULATED)) if part
     ]
     torch.manual_seed(0)
-    halves = [_split(_known_features(network, known, part, preprocessing)) for part, _ in parts]
+    halves = [_split(_known_features(features, known, part, preprocessing)) for part, _ in parts]
     fitted = np.concatenate([half[0] for half in halves])
     center, scale = fitted.mean(0), fitted.std(0) + 1e-6
     z = (fitted - center) / scale
@@ -173,7 +185,7 @@ def fit_ood_model(
     ood_threshold = float(np.quantile(distances, KEPT_BY_DISTANCE))
     columns = []
     for kind in kinds:
-        outliers = (_features_of_pictures(network, kind, preprocessing) - center) / scale
+        outliers = (_features_of_pictures(features, kind, preprocessing) - center) / scale
         columns.append(_scaled(_separated(z, outliers), held_out))
     return OodModel(
         center=center.astype(np.float32),
@@ -219,7 +231,7 @@ def _with_air(images: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]
 
 
 def _known_features(
-    network: Backbone, known: SliceDataset, indices: Sequence[int], preprocessing: Preprocessing
+    features: Features, known: SliceDataset, indices: Sequence[int], preprocessing: Preprocessing
 ) -> NDArray[np.float64]:
     """Return the features of known slices: unchanged, half of them exported again, and as pictures.
 
@@ -230,38 +242,29 @@ def _known_features(
     found = []
     for number, part in enumerate(torch.split(torch.tensor(indices), BATCH)):
         image = known.batch(part).image
-        found.append(_batch_features(network, image, preprocessing))
+        found.append(_batch_features(features, image, preprocessing))
         if number % 2 == 0:
             again = exported_again(image)
-            found.append(_batch_features(network, again, preprocessing))
-    found.append(_features_of_pictures(network, _images(known, indices), preprocessing))
+            found.append(_batch_features(features, again, preprocessing))
+    found.append(_features_of_pictures(features, _images(known, indices), preprocessing))
     return np.concatenate(found)
 
 
 def _features_of_pictures(
-    network: Backbone, pictures: Sequence[NDArray[np.float32]], preprocessing: Preprocessing
+    features: Features, pictures: Sequence[NDArray[np.float32]], preprocessing: Preprocessing
 ) -> NDArray[np.float64]:
     """Return the features of slices without neighbors, shape (n, f)."""
     examples = (Example(picture, None, Facts(SIMULATED)) for picture in pictures)
-    return _features(network, SliceDataset(examples, preprocessing), preprocessing)
-
-
-def _features(
-    network: Backbone, slices: SliceDataset, preprocessing: Preprocessing
-) -> NDArray[np.float64]:
-    """Return the features of all slices, shape (n, f)."""
+    slices = SliceDataset(examples, preprocessing)
     return np.concatenate(
-        [_batch_features(network, batch.image, preprocessing) for batch in slices.batches(BATCH)]
+        [_batch_features(features, batch.image, preprocessing) for batch in slices.batches(BATCH)]
     )
 
 
 def _batch_features(
-    network: Backbone, image: Tensor, preprocessing: Preprocessing
+    features: Features, image: Tensor, preprocessing: Preprocessing
 ) -> NDArray[np.float64]:
-    network.eval()
-    with torch.inference_mode():
-        x = (image - preprocessing.mean) / preprocessing.std
-        return np.asarray(early_features(network.stage_maps(x, STAGES)).double().numpy())
+    return features((image - preprocessing.mean) / preprocessing.std)
 
 
 def _split(features: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

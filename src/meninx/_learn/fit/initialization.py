@@ -142,7 +142,7 @@ def fill_from_shipped(network: Backbone) -> Origin:
     Raises:
         ModelError: If the shipped file is missing or damaged.
     """
-    path = shipped_detector().with_suffix(".safetensors")
+    path = shipped_detector("fp32").with_suffix(".safetensors")
     _check_sha256(path, shipped_sha256(path))
     source = CellNetwork()
     origin = load_weights(source, path)

@@ -30,6 +30,8 @@ from meninx._learn.recipe import Recipe
 
 # Where the learning rate of further epochs begins, share of its peak.
 _FURTHER_PEAK = 0.1
+# Steps in which AdamW's averages, which a part of a training does not keep, become reliable.
+_GATHERING = 50
 
 
 class DetectorTraining(lightning.LightningModule):
@@ -38,11 +40,16 @@ class DetectorTraining(lightning.LightningModule):
     Args:
         recipe: Recipe with all settings.
         type_weights: Weight of each tumor type in the loss, shape (3,); None for equal ones.
+        first_epoch: Number of epochs that the weights have already learned for; the schedule, the
+            draws and the growth of the pictures go on from there.
     """
 
-    def __init__(self, recipe: Recipe, type_weights: Tensor | None = None) -> None:
+    def __init__(
+        self, recipe: Recipe, type_weights: Tensor | None = None, first_epoch: int = 0
+    ) -> None:
         super().__init__()
         self.recipe = recipe
+        self.first_epoch = first_epoch
         self.network = build_network(recipe.network.architecture, recipe.network.dropout)
         self.network.to(memory_format=torch.channels_last)
         self._frozen = [self.network.stem, self.network.stages]
@@ -51,6 +58,11 @@ class DetectorTraining(lightning.LightningModule):
         self.validation = Validation()
         self.type_weights: Tensor | None
         self.register_buffer("type_weights", type_weights, persistent=False)
+
+    @property
+    def recipe_epoch(self) -> int:
+        """Number of the current epoch of the recipe, from 0."""
+        return self.first_epoch + int(self.current_epoch)
 
     @property
     def scores_cells(self) -> bool:
@@ -75,9 +87,13 @@ class DetectorTraining(lightning.LightningModule):
         preprocessing = self.recipe.preprocessing
         return (image - preprocessing.mean) / preprocessing.std
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep from which epoch on this machine trained."""
+        checkpoint["first_epoch"] = self.first_epoch
+
     def on_train_epoch_start(self) -> None:
         """Seed each epoch separately, so that a resumed run draws the same as an unbroken one."""
-        seed = self.recipe.training.seed * 100_003 + self.current_epoch + 1
+        seed = self.recipe.training.seed * 100_003 + self.recipe_epoch + 1
         torch.manual_seed(seed + 7_919 * self.global_rank)
         # Frozen parts keep the statistics of their first weights, too.
         for part in self._frozen:
@@ -87,7 +103,7 @@ class DetectorTraining(lightning.LightningModule):
         """Return a batch, augmented in training, on its device."""
         if not self.trainer.training:
             return batch
-        return augment(batch, self.recipe.augmentation, self.recipe.training_size)
+        return augment(batch, self.recipe.augmentation, self.recipe.size_at(self.recipe_epoch))
 
     def training_step(self, batch: SliceBatch, _: int) -> Tensor:
         """Return the loss of one batch."""
@@ -158,9 +174,13 @@ class DetectorTraining(lightning.LightningModule):
             weight_decay=training.weight_decay,
         )
         steps = int(self.trainer.estimated_stepping_batches)
-        epochs = training.epochs + training.further_epochs
-        total = steps * training.epochs // epochs
-        factor = cosine_with_warmup(total, training.warmup, steps - total)
+        rest = training.epochs + training.further_epochs - self.first_epoch
+        passed, total = (
+            steps * epochs // max(1, rest) for epochs in (self.first_epoch, training.epochs)
+        )
+        factor = cosine_with_warmup(total, training.warmup, passed + steps - total)
+        if passed:
+            factor = _resumed(factor, passed)
         schedule = LambdaLR(optimizer, factor)
         return {
             "optimizer": optimizer,
@@ -187,3 +207,8 @@ def cosine_with_warmup(total: int, warmup: float, further: int = 0) -> Callable[
         return 0.5 * (1 + math.cos(math.pi * passed))
 
     return factor
+
+
+def _resumed(factor: Callable[[int], float], passed: int) -> Callable[[int], float]:
+    """Return a schedule after `passed` steps, rising anew while AdamW gathers its moments."""
+    return lambda step: factor(passed + step) * min(1.0, (step + 1) / _GATHERING)

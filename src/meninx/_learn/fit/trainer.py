@@ -1,6 +1,7 @@
 """Run Lightning's trainer on a network: device, precision, callbacks and checkpoints."""
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,7 @@ def fit(
     validation_set: SliceDataset | None,
     output: Path,
     checkpoint: Path | None,
+    further: Sequence[Callback] = (),
 ) -> None:
     """Train, and load the weights of the best epoch, or of the last one without a validation.
 
@@ -113,12 +115,14 @@ def fit(
         validation_set: Held-out slices that choose the epoch; None for the last epoch.
         output: Run folder.
         checkpoint: Checkpoint to resume from; None to begin.
+        further: Further callbacks.
     """
     training = module.recipe.training
     loader = training_loader(training_set, module.recipe)
+    loader.sampler.epoch = module.first_epoch
     if checkpoint is not None:
         saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        loader.sampler.epoch = int(saved["epoch"]) + 1
+        loader.sampler.epoch += int(saved["epoch"]) + 1
         # Before Lightning copies the network for its moving average: the copy must be factorized
         # too, to fit the average in the checkpoint.
         take_shape(module, saved["state_dict"])
@@ -133,11 +137,12 @@ def fit(
         LearningRateMonitor("epoch"),
         EpochProgress(refresh_rate=10),
         EpochTable(output / "epochs.csv"),
+        *further,
     ]
     trainer = trainer_for(
         training,
         callbacks,
-        max_epochs=training.epochs + training.further_epochs,
+        max_epochs=training.epochs + training.further_epochs - module.first_epoch,
         plugins=DirectCheckpointIO(),
         logger=TensorBoardLogger(output, name="", version="tensorboard"),
         num_sanity_val_steps=0,

@@ -21,7 +21,7 @@ from meninx._detect.neighbors import neighbor_indices
 from meninx._detect.preprocessing import CropWindow, Preprocessing, crop_window_of
 from meninx._labels import TYPE_NAMES
 from meninx._learn.input.augmentation.batch import SliceBatch
-from meninx._scan.background import foreground
+from meninx._scan.intensity import foreground
 from meninx._scan.raster import read_gray
 from meninx._scan.reading import read_one
 from meninx._scan.scan import Scan

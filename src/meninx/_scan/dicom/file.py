@@ -5,6 +5,7 @@ import warnings
 import zlib
 from collections import defaultdict
 from contextlib import suppress
+from dataclasses import dataclass, field
 
 import pydicom
 from pydicom import Dataset, FileDataset
@@ -91,24 +92,60 @@ def series_uid_of(head: bytes) -> str:
     return ""
 
 
+@dataclass(frozen=True)
+class StoredHeader:
+    """The header of a DICOM file as it is stored, parsed when it is called.
+
+    Args:
+        name: Name of the file.
+        data: Bytes of the file up to its pixels.
+    """
+
+    name: str
+    data: bytes = field(repr=False)
+
+    def __call__(self) -> FileDataset:
+        """Return the dataset."""
+        with reading(self.name, "the DICOM header"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return parsed(self.data, self.name, DEFAULT_LIMITS, stop_before_pixels=True)[0]
+
+
 def parse(source: Source, limits: Limits, *, stop_before_pixels: bool) -> FileDataset:
     """Parse a DICOM file, with or without preamble, and convert its texts to UTF-8."""
     data = source.read(limits)
+    return parsed(data, source.name, limits, stop_before_pixels=stop_before_pixels)[0]
+
+
+def parsed(
+    data: bytes, name: str, limits: Limits, *, stop_before_pixels: bool
+) -> tuple[FileDataset, int]:
+    """Parse the bytes of a DICOM file.
+
+    Args:
+        data: Bytes of the file.
+        name: Name of the file.
+        limits: Largest unpacked size of a deflated file.
+        stop_before_pixels: Whether to leave out the pixels and what follows them.
+
+    Returns:
+        The dataset, and the offset where parsing ended, bytes; of a deflated file, in its unpacked
+        bytes.
+    """
     has_preamble = data[128:132] == b"DICM"
     if DEFLATED in data[132:1024]:
         check_deflated(data, limits)
-    dataset = pydicom.dcmread(
-        io.BytesIO(data), stop_before_pixels=stop_before_pixels, force=not has_preamble
-    )
+    file = io.BytesIO(data)
+    dataset = pydicom.dcmread(file, stop_before_pixels=stop_before_pixels, force=not has_preamble)
     if "TransferSyntaxUID" not in dataset.file_meta:
         # Files without meta group: the encoding that pydicom found.
         implicit, _ = dataset.original_encoding
         dataset.file_meta.TransferSyntaxUID = (
             pydicom.uid.ImplicitVRLittleEndian if implicit else pydicom.uid.ExplicitVRLittleEndian
         )
-    dataset.filename = source.name
+    dataset.filename = name
     mend_character_set(dataset)
-    return dataset
+    return dataset, file.tell()
 
 
 def check_deflated(data: bytes, limits: Limits) -> None:

@@ -1,6 +1,7 @@
 """Read the header of a DICOM file into frames, one per slice."""
 
 import warnings
+from dataclasses import replace
 
 from pydicom import Dataset
 
@@ -15,7 +16,8 @@ from meninx._scan.dicom.attributes import (
 )
 from meninx._scan.dicom.enhanced import enhanced_frames
 from meninx._scan.dicom.exclusion import NO_CLASS, not_mr_slice, pixels_fault
-from meninx._scan.dicom.file import DIRECTORY, parse
+from meninx._scan.dicom.file import DIRECTORY, parsed
+from meninx._scan.dicom.pixel_place import pixel_place
 from meninx._scan.dicom.values import items, number, text, texts, whole_number
 from meninx._scan.frame import Frame
 from meninx._scan.limits import DEFAULT_LIMITS, Limits
@@ -39,7 +41,8 @@ def read_frames(source: Source, limits: Limits = DEFAULT_LIMITS) -> list[Frame]:
     """
     with reading(source.name, "the DICOM header"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pydicom warns about every unusual value
-        dataset = parse(source, limits, stop_before_pixels=True)
+        data = source.read(limits)
+        dataset, end = parsed(data, source.name, limits, stop_before_pixels=True)
         sop_class = dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID")
         if sop_class == DIRECTORY:
             return []
@@ -49,7 +52,10 @@ def read_frames(source: Source, limits: Limits = DEFAULT_LIMITS) -> list[Frame]:
         described = items(dataset, "PerFrameFunctionalGroupsSequence")
         if excluded is None and described:
             return enhanced_frames(source, dataset, described)
-        return [_classic_frame(source, dataset, excluded or _several_frames(dataset))]
+        frame = _classic_frame(source, dataset, excluded or _several_frames(dataset))
+        if frame.exclusion is None and len(data) == source.size:
+            frame = replace(frame, pixels=pixel_place(dataset, data, end, frame.shape))
+        return [frame]
 
 
 def _several_frames(dataset: Dataset) -> UnsupportedScan | None:

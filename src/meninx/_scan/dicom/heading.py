@@ -26,6 +26,8 @@ _PACKED_HEAD_BYTES = 4 * MIB
 # Largest unpacked size of a deflated file.
 _DEFLATED_LIMITS = Limits(file_bytes=512 * MIB)
 _LONGEST_VALUE = 300
+# Between the representations of a name; `=` occurs in none of them.
+NAME_SEPARATOR = " = "
 
 
 @dataclass(frozen=True)
@@ -73,10 +75,21 @@ def patient_key(dataset: Dataset) -> str:
         16 hexadecimal digits of the SHA-256 of PatientID with its issuer, else of PatientName;
         empty if the header has neither.
     """
-    names = ("PatientID", "IssuerOfPatientID")
-    values = [text(dataset, name).strip() for name in names]
-    if not values[0]:
-        values = [text(dataset, "PatientName").strip()]
+    number = text(dataset, "PatientID").strip()
+    if number:
+        return patient_hash(number, text(dataset, "IssuerOfPatientID").strip())
+    return patient_hash(text(dataset, "PatientName").strip())
+
+
+def patient_hash(*values: str) -> str:
+    """Return the hash of a patient's number and its issuer, or of another identifier.
+
+    Args:
+        *values: A number and its issuer, which may be empty; or a name.
+
+    Returns:
+        16 hexadecimal digits; empty without an identifier.
+    """
     if not values[0]:
         return ""
     return hashlib.sha256("\0".join(values).encode(errors="surrogateescape")).hexdigest()[:16]
@@ -170,11 +183,16 @@ def name_for_readers(name: str) -> str:
             representations (alphabetic, ideographic, phonetic) joined by `=`.
 
     Returns:
-        Family name, a comma, the other parts, of the first representation that is not empty.
+        Family name, a comma, the other parts; all representations that are not empty, in their
+        order, with ` = ` between them.
 
     References:
         DICOM PS3.5 6.2.1.
     """
-    written = next((part for part in name.split("=") if part.strip("^ ")), "")
-    family, *others = (part.strip() for part in written.split("^"))
+    return NAME_SEPARATOR.join(filter(None, map(_written, name.split("="))))
+
+
+def _written(representation: str) -> str:
+    """Return one representation of a name: family name, a comma, the other parts."""
+    family, *others = (part.strip() for part in representation.split("^"))
     return ", ".join(part for part in (family, " ".join(filter(None, others))) if part)

@@ -1,6 +1,8 @@
 """Decode the pixels of a DICOM file into stored values."""
 
 import warnings
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pydicom
@@ -11,9 +13,12 @@ from pydicom.pixels.utils import get_expected_length
 
 from meninx._errors import UnreadableFile
 from meninx._scan.dicom.attributes import COLORED, GRAY
-from meninx._scan.dicom.file import parse
+from meninx._scan.dicom.file import StoredHeader, parse
+from meninx._scan.dicom.pixel_place import padding_values, stored_values
 from meninx._scan.dicom.values import items, number, set_value, text, whole_number
+from meninx._scan.frame import Frame
 from meninx._scan.limits import DEFAULT_LIMITS, Limits
+from meninx._scan.scan import as_is
 from meninx._scan.source import Source, reading
 
 # Decoder of each compressed syntax, chosen for damaged files: gdcm, pydicom's first choice, ends
@@ -62,20 +67,46 @@ class LastFile:
     """A cache of the file decoded last, for consecutive stacks of one enhanced file.
 
     Attributes:
-        header: Dataset of the file, without pixels.
+        header: Returns the dataset of the file, without pixels.
     """
 
     def __init__(self) -> None:
         self._name: str | None = None
-        self.header = Dataset()
+        self.header: Callable[[], Dataset] = Dataset
         self._pixels: NDArray[np.float32] = np.empty((0, 0, 0), dtype=np.float32)
 
-    def pixels(self, source: Source, limits: Limits) -> NDArray[np.float32]:
-        """Return a file's stored values, shape (frames, rows, columns), NaN where padded."""
-        if source.name != self._name:
-            self.header, self._pixels = decode(source, limits, padding=np.nan)
-            self._name = source.name
+    def pixels(self, frame: Frame, limits: Limits) -> NDArray[np.float32]:
+        """Return the stored values of a frame's file, shape (frames, rows, columns).
+
+        Args:
+            frame: A frame of the file.
+            limits: Largest file that is read.
+
+        Returns:
+            Values, bright meaning high signal; NaN where padded.
+        """
+        if frame.source.name != self._name:
+            self._pixels = self._placed(frame, limits)
+            self._name = frame.source.name
         return self._pixels
+
+    def _placed(self, frame: Frame, limits: Limits) -> NDArray[np.float32]:
+        """Return the values at the place that the header gave; by pydicom without one."""
+        place, source = frame.pixels, frame.source
+        if place is not None:
+            with reading(source.name, "the pixels"):
+                data = source.read(limits)
+                pixels = stored_values(place, data, frame.shape)
+            if pixels is not None:
+                self.header = StoredHeader(source.name, data[: place.header_bytes])
+                signed = place.dtype[1] == "i"
+                values = _bright(pixels, place.bits, signed=signed, inverted=place.inverted)
+                if place.padding is None:
+                    return values
+                return _without_padded(pixels, values, place.padding, np.nan)
+        header, values = decode(source, limits, padding=np.nan)
+        self.header = partial(as_is, header)
+        return values
 
 
 def decode(
@@ -110,13 +141,10 @@ def decode(
                 "PixelRepresentation is missing, and stored values go up to "
                 f"{pixels.max()}: with a sign they would be negative; export the series again"
             )
-        values = np.asarray(pixels, dtype=np.float32)
-        if dataset.PhotometricInterpretation == "MONOCHROME1":
-            # The highest value that the stored bits can hold becomes the lowest.
-            top = -1 if signed else 2**bits - 1
-            values = np.float32(top) - values
-        if padding is not None and (padded := _padded(pixels, dataset)) is not None:
-            values = np.where(padded, np.float32(padding), values)
+        inverted = dataset.PhotometricInterpretation == "MONOCHROME1"
+        values = _bright(pixels, bits, signed=bool(signed), inverted=inverted)
+        if padding is not None and (marked := padding_values(dataset)) is not None:
+            values = _without_padded(pixels, values, marked, padding)
         return header, values
 
 
@@ -128,7 +156,30 @@ def _without_pixels(dataset: FileDataset) -> Dataset:
     return header
 
 
-def _padded(pixels: NDArray[np.integer], dataset: Dataset) -> NDArray[np.bool_] | None:
+def _bright(
+    pixels: NDArray[np.integer], bits: int, *, signed: bool, inverted: bool
+) -> NDArray[np.float32]:
+    """Return stored values as floats, bright meaning high signal."""
+    values = np.asarray(pixels, dtype=np.float32)
+    if not inverted:
+        return values
+    # The highest value that the stored bits can hold becomes the lowest.
+    top = -1 if signed else 2**bits - 1
+    return np.float32(top) - values
+
+
+def _without_padded(
+    pixels: NDArray[np.integer],
+    values: NDArray[np.float32],
+    marked: tuple[float, float],
+    padding: float,
+) -> NDArray[np.float32]:
+    """Return values with `padding` in place of padded pixels."""
+    padded = _padded(pixels, *marked)
+    return values if padded is None else np.where(padded, np.float32(padding), values)
+
+
+def _padded(pixels: NDArray[np.integer], low: float, high: float) -> NDArray[np.bool_] | None:
     """Return the mask of padded pixels; None if there are none.
 
     Scanners also declare a value, mostly 0, that air and vessels have too. So only values far
@@ -137,11 +188,6 @@ def _padded(pixels: NDArray[np.integer], dataset: Dataset) -> NDArray[np.bool_] 
     References:
         DICOM PS3.3 C.7.5.1.1.2 (Pixel Padding Value and Range Limit).
     """
-    value = number(dataset, "PixelPaddingValue")
-    if value is None:
-        return None
-    limit = number(dataset, "PixelPaddingRangeLimit")
-    low, high = sorted((value, value if limit is None else limit))
     padded = (pixels >= low) & (pixels <= high)
     if not padded.any() or padded.all():
         return None

@@ -1,6 +1,6 @@
 """Read the pixels of a stack of DICOM frames into a Scan."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +15,7 @@ from meninx._scan.frame import Frame
 from meninx._scan.limits import DEFAULT_LIMITS, Limits
 from meninx._scan.plausibility import with_plausible_geometry
 from meninx._scan.scan import Headers, Scan
-from meninx._scan.sequence import sequence_of
+from meninx._scan.sequence import describes_other_contrast, sequence_of
 from meninx._scan.series import Stack, coinciding
 from meninx._scan.source import reading
 from meninx._scan.warning import ScanWarning
@@ -45,7 +45,7 @@ def read_stack(
         first = frames[0]
         limits.check_shape((first.shape[1], first.shape[0], len(frames)))
         voxels = np.empty((len(frames), *first.shape), dtype=np.float32)
-        headers: dict[str, Dataset] = {}
+        headers: dict[str, Callable[[], Dataset]] = {}
         for index, frame in enumerate(frames):
             voxels[index] = _pixels_of(frame, limits, files)
             headers[frame.source.name] = files.header
@@ -54,12 +54,13 @@ def read_stack(
             voxels=without_padding(voxels.transpose(2, 1, 0), 2),
             affine=affine,
             sequence=sequence_of(first.acquisition),
+            other_contrast=describes_other_contrast(first.acquisition),
             slice_axis=2,
             identity=stack.identity,
             positions_mm=spacing.positions_mm if spacing else None,
             warnings=(*warnings, *(spacing.warnings if spacing else ())),
             incomplete=(*stack.incomplete, *first.source.incomplete),
-            headers=Headers(headers.values()),
+            headers=Headers(headers),
         )
         scan = with_plausible_geometry(with_dark_air(with_blank_slices_counted(scan)))
         return cut_axially(scan)
@@ -67,7 +68,7 @@ def read_stack(
 
 def _pixels_of(frame: Frame, limits: Limits, files: LastFile) -> NDArray[np.float32]:
     """Return a frame's intensities after rescaling, shape (rows, columns)."""
-    pixels = files.pixels(frame.source, limits)
+    pixels = files.pixels(frame, limits)
     if frame.number >= len(pixels) or pixels.shape[1:] != frame.shape:
         raise UnreadableFile(
             f"the pixels have shape {pixels.shape}, the header promises frame "

@@ -3,9 +3,9 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from meninx._web.api.routes import ERRORS, Id
+from meninx._web.api.routes import ERRORS, Body, Id
 from meninx._web.serving import MayRead, ReaderNeeded, SessionNeeded, study_of
 from meninx._web.studies.measurements import (
     Kind,
@@ -21,10 +21,8 @@ Coordinate = Annotated[float, Field(ge=-1, le=100_000, allow_inf_nan=False)]
 Place = tuple[Coordinate, Coordinate, Coordinate]
 
 
-class NewMeasurement(BaseModel):
+class NewMeasurement(Body):
     """A length or a box to be stored."""
-
-    model_config = ConfigDict(populate_by_name=True)
 
     scan: int = Field(default=0, ge=0, le=10_000)
     kind: Kind = "ruler"

@@ -1,8 +1,9 @@
-"""What all routes of the API share: errors and ids."""
+"""What all routes of the API share: errors, ids, and bodies without unknown fields."""
 
 from typing import Annotated, Any
 
 from fastapi import Path
+from pydantic import BaseModel, ConfigDict
 
 ERRORS: dict[int | str, dict[str, Any]] = {
     code: {"description": words, "content": {"application/json": {}}}
@@ -18,3 +19,9 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     }.items()
 }
 Id = Annotated[str, Path(pattern="^[0-9a-f]{24}$")]
+
+
+class Body(BaseModel):
+    """The body of a request; an unknown field is an error (400), never dropped without a word."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)

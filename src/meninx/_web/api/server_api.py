@@ -1,16 +1,22 @@
 """The API for the server itself: health, readiness, metrics."""
 
-import os
+import shutil
+from datetime import UTC
 from typing import Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, HTTPException, Response
 from sqlalchemy import func, select, text
 
+from meninx._metrics import CONTENT_TYPE, Metric, exposition, service_metrics
+from meninx._system_errors import FULL
 from meninx._version import __version__
 from meninx._web.api.routes import ERRORS
 from meninx._web.auth.rights import visible_to
-from meninx._web.serving import MayRead, SessionNeeded
-from meninx._web.store.database import Study
+from meninx._web.serving import MayRead, SessionNeeded, WebNeeded
+from meninx._web.store.database import DONE, Study
+
+# Space below which the server takes no more studies: the database needs some, too.
+MIN_FREE_BYTES = 256 * 1024**2
 
 server_api = APIRouter(prefix="/api/v1", responses=ERRORS)
 
@@ -22,37 +28,47 @@ def health() -> dict[str, str]:
 
 
 @server_api.get("/ready")
-def ready(session: SessionNeeded) -> dict[str, str]:
-    """Report that the database answers."""
+def ready(web: WebNeeded, session: SessionNeeded) -> dict[str, str]:
+    """Report that the database answers and the disk has space; 503 if not."""
     session.execute(text("SELECT 1"))
+    if shutil.disk_usage(web.settings.data).free < MIN_FREE_BYTES:
+        raise HTTPException(503, FULL)
     return {"status": "ready"}
 
 
 @server_api.get(
-    "/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}}
+    "/metrics",
+    response_class=Response,
+    responses={200: {"content": {CONTENT_TYPE: {"schema": {"type": "string"}}}}},
 )
-def metrics(reader: MayRead, session: SessionNeeded) -> Response:
-    """Return figures for Prometheus, of the studies that the caller may see."""
+def metrics(web: WebNeeded, reader: MayRead, session: SessionNeeded) -> Response:
+    """Return figures in the format of OpenMetrics, of the studies that the caller may see."""
 
-    def counts(column: Any) -> Any:
+    def counts(column: Any) -> dict[str, float]:
         query = select(column, func.count()).where(visible_to(reader)).group_by(column)
-        return session.execute(query).all()
+        return {key: count for key, count in session.execute(query).all() if key}
 
-    states, decisions = counts(Study.state), counts(Study.decision)
-    lines = ["# TYPE meninx_studies gauge"]
-    lines += [f'meninx_studies{{state="{state}"}} {count}' for state, count in states]
-    lines.append("# TYPE meninx_findings gauge")
-    lines += [f'meninx_findings{{decision="{d}"}} {count}' for d, count in decisions if d]
-    lines += [
-        "# TYPE process_resident_memory_bytes gauge",
-        f"process_resident_memory_bytes {_resident_bytes()}",
+    query = select(func.max(Study.finished)).where(visible_to(reader), Study.state == DONE)
+    last = session.scalar(query)
+    figures = [
+        *service_metrics(web.settings.data),
+        Metric(
+            "meninx_studies",
+            "Studies by state: received (waiting), scoring, done.",
+            counts(Study.state),
+            label="state",
+        ),
+        Metric(
+            "meninx_findings",
+            "Studies by the detector's answer, refused and failed ones too.",
+            counts(Study.decision),
+            label="decision",
+        ),
+        Metric(
+            "meninx_last_study_seconds",
+            "Time of the last study that was scored; 0 for none.",
+            {"": last.replace(tzinfo=last.tzinfo or UTC).timestamp() if last else 0.0},
+            unit="seconds",
+        ),
     ]
-    return Response("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4")
-
-
-def _resident_bytes() -> int:
-    try:
-        with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:  # not Linux
-        return 0
+    return Response(exposition(figures), media_type=CONTENT_TYPE)

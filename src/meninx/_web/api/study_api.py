@@ -4,9 +4,9 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 from fastapi.responses import FileResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
-from meninx._web.api.routes import ERRORS, Id
+from meninx._web.api.routes import ERRORS, Body, Id
 from meninx._web.serving import (
     MayRead,
     ReaderNeeded,
@@ -21,6 +21,8 @@ from meninx._web.store.audit import record
 from meninx._web.store.database import IDENTITY, Study
 from meninx._web.store.stored_results import stored_series
 from meninx._web.studies.deleting import delete_study, may_delete
+from meninx._web.studies.identity import CorrectedIdentity, correct_identity
+from meninx._web.studies.queue import Place, place_of, set_urgent
 from meninx._web.studies.results import listed_series, public_findings
 from meninx._web.studies.sending import send_file
 from meninx._web.studies.worklist import WorklistQuery, list_studies
@@ -29,13 +31,25 @@ study_api = APIRouter(prefix="/api/v1", responses=ERRORS)
 _LONGEST_REASON = 400
 
 
+class ListQuery(WorklistQuery):
+    """The query of a list; an unknown filter is an error, or it would list too much."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
 class StudyResponse(BaseModel):
     """A study as the worklist shows it."""
 
     id: str
     project: str
     title: str
+    # What titles show: the patient as far as known.
+    name: str
     state: str
+    urgent: bool
+    # Place in the queue; null in lists, and unless it waits.
+    queue: dict[str, int] | None = None
+    withdrawn: str | None
     decision: str | None
     probability: float | None
     received: str
@@ -63,14 +77,22 @@ class Page(BaseModel):
 
 
 def study_response(
-    study: Study, *, created: bool | None = None, readers: list[str] | None = None
+    study: Study,
+    *,
+    created: bool | None = None,
+    readers: list[str] | None = None,
+    place: Place | None = None,
 ) -> StudyResponse:
     """Return a study as the worklist shows it."""
     return StudyResponse(
         id=study.id,
         project=study.project,
         title=study.title,
+        name=study.name,
         state=study.state,
+        urgent=study.urgent,
+        queue=place.as_json() if place else None,
+        withdrawn=study.withdrawn.isoformat() if study.withdrawn else None,
         decision=study.decision,
         probability=study.probability,
         received=study.received.isoformat(),
@@ -84,9 +106,7 @@ def study_response(
 
 
 @study_api.get("/studies")
-def studies(
-    reader: MayRead, session: SessionNeeded, wanted: Annotated[WorklistQuery, Query()]
-) -> Page:
+def studies(reader: MayRead, session: SessionNeeded, wanted: Annotated[ListQuery, Query()]) -> Page:
     """List studies, fifty a page; the referred and the positive first."""
     found = list_studies(session, reader, wanted)
     lines = [study_response(study, readers=found.readers[study.id]) for study in found.studies]
@@ -96,7 +116,42 @@ def studies(
 @study_api.get("/studies/{study_id}")
 def study(study_id: Id, reader: MayRead, session: SessionNeeded) -> StudyResponse:
     """Return one study as the worklist shows it."""
-    return study_response(study_of(session, reader, study_id))
+    found = study_of(session, reader, study_id)
+    return study_response(found, place=place_of(session, found))
+
+
+class Urgent(Body):
+    """Whether a study is urgent."""
+
+    urgent: bool
+
+
+@study_api.put("/studies/{study_id}/urgent")
+def urgent(
+    study_id: Id, new: Urgent, reader: ReaderNeeded, session: SessionNeeded
+) -> StudyResponse:
+    """Have a study scored before all that are not urgent, and listed first; or take that back."""
+    found = study_of(session, reader, study_id)
+    set_urgent(session, reader, found, urgent=new.urgent)
+    session.flush()
+    return study_response(found, place=place_of(session, found))
+
+
+@study_api.put("/studies/{study_id}/identity")
+def identity(
+    study_id: Id,
+    new: CorrectedIdentity,
+    reader: ReaderNeeded,
+    session: SessionNeeded,
+    web: WebNeeded,
+) -> StudyResponse:
+    """Correct the identity of pictures and NIfTI, by uploader or administrator; the rest stays."""
+    found = study_of(session, reader, study_id)
+    if not may_delete(reader, found):
+        raise HTTPException(403, "only its uploader or an administrator corrects a study")
+    values = new.model_dump(exclude_unset=True)
+    correct_identity(session, reader, found, values, web.settings)
+    return study_response(found, place=place_of(session, found))
 
 
 @study_api.get("/studies/{study_id}/finding")

@@ -8,11 +8,19 @@ from pydantic import BaseModel, Field
 from starlette.datastructures import UploadFile
 
 from meninx._errors import LimitExceeded
-from meninx._web.api.routes import ERRORS, Id
+from meninx._web.api.routes import ERRORS, Body, Id
 from meninx._web.api.study_api import StudyResponse, study_response
 from meninx._web.serving import MayUpload, SessionNeeded, WebNeeded
+from meninx._web.studies.queue import places_of
 from meninx._web.studies.receiving import finish_upload
-from meninx._web.studies.uploads import add_chunk, delete_upload, own_upload, start_upload
+from meninx._web.studies.uploads import (
+    add_chunk,
+    delete_upload,
+    own_upload,
+    start_upload,
+    stored_files,
+    unfinished_uploads,
+)
 
 upload_api = APIRouter(prefix="/api/v1", responses=ERRORS)
 # Most bytes in a part of a file.
@@ -29,7 +37,7 @@ class Started(BaseModel):
     id: str
 
 
-class Begin(BaseModel):
+class Begin(Body):
     """Title of an upload, and the project whose members will see it; empty for the first one."""
 
     title: str = Field(default="", max_length=300)
@@ -50,10 +58,37 @@ class Batch(BaseModel):
     files: int
 
 
+class LeftOutFile(BaseModel):
+    """A file of an upload that belongs to no study."""
+
+    name: str
+    why: str
+
+
 class Finished(StudyResponse):
     """Studies of a finished upload; the values of the first one are repeated at the top level."""
 
     studies: list[StudyResponse]
+    left_out: list[LeftOutFile]
+
+
+class StoredFile(BaseModel):
+    """A file of an unfinished upload, and the bytes of it that are stored."""
+
+    name: str
+    bytes: int
+
+
+class Unfinished(BaseModel):
+    """An upload that can go on: send the missing parts and files, then finish it."""
+
+    id: str
+    title: str
+    project: str
+    spacing: str
+    bytes: int
+    created: str
+    files: list[StoredFile]
 
 
 @upload_api.post("/uploads", status_code=201)
@@ -61,6 +96,26 @@ def begin(begin: Begin, reader: MayUpload, session: SessionNeeded, web: WebNeede
     """Begin an upload of one study: then send the parts of its files, then finish it."""
     upload = start_upload(session, reader, begin.title, web.settings, begin.project, begin.spacing)
     return Started(id=upload.id)
+
+
+@upload_api.get("/uploads")
+def unfinished(reader: MayUpload, session: SessionNeeded, web: WebNeeded) -> list[Unfinished]:
+    """Return one's own unfinished uploads, the newest first, to go on with them."""
+    return [
+        Unfinished(
+            id=upload.id,
+            title=upload.title,
+            project=project,
+            spacing=upload.spacing,
+            bytes=upload.bytes,
+            created=upload.created.isoformat(),
+            files=[
+                StoredFile(name=name, bytes=size)
+                for name, size in stored_files(upload, web.settings)
+            ],
+        )
+        for upload, project in unfinished_uploads(session, reader)
+    ]
 
 
 _BYTES = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
@@ -176,11 +231,18 @@ def finish(
 ) -> Finished:
     """Turn an upload into studies, one per patient and exam; known content is not stored again.
 
+    Files that are no scans, such as the other files of a CD, are named in `left_out`.
+
     Pictures and NIfTI volumes are a study each, unless `together` says that they are of one person.
     """
     upload = own_upload(session, reader, upload_id)
-    stored = finish_upload(session, reader, upload, web.settings, together=together)
-    each = [study_response(study, created=new) for study, new in stored]
-    if not any(new for _, new in stored):
+    done = finish_upload(session, reader, upload, web.settings, together=together)
+    places = places_of(session, [study for study, _ in done.studies])
+    each = [
+        study_response(study, created=new, place=places.get(study.id))
+        for study, new in done.studies
+    ]
+    if not any(new for _, new in done.studies):
         response.status_code = 200
-    return Finished(**each[0].model_dump(), studies=each)
+    left_out = [LeftOutFile(name=file.name, why=file.why) for file in done.left_out]
+    return Finished(**each[0].model_dump(), studies=each, left_out=left_out)

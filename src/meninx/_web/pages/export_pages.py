@@ -1,11 +1,8 @@
-"""Files of a study: for the viewer, and exports as JSON, DICOM and PDF."""
-
-from typing import Any
+"""Files of a study: for the viewer, and exports as JSON, CSV, DICOM and PDF."""
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 
-from meninx._web.auth.accounts import Reader
 from meninx._web.pages.reports import measured_of, report_html, report_pdf
 from meninx._web.serving import (
     ReaderNeeded,
@@ -16,12 +13,10 @@ from meninx._web.serving import (
     zipped_objects,
 )
 from meninx._web.store.audit import record
-from meninx._web.store.database import Study
-from meninx._web.studies.measurements import measurement_response, measurements_of
+from meninx._web.studies.exports import csv_export, study_export
+from meninx._web.studies.measurements import measurements_of
 from meninx._web.studies.opinions import opinions_of
-from meninx._web.studies.results import public_findings
 from meninx._web.studies.sending import send_file
-from meninx._web.studies.series import series_views
 
 export_pages = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
@@ -41,39 +36,25 @@ def study_file(
 
 @export_pages.get("/studies/{study_id}/finding.json")
 def finding_json(study_id: str, reader: ReaderNeeded, session: SessionNeeded) -> JSONResponse:
-    """Send the findings as a file."""
+    """Send all results of a study as JSON."""
     study = study_of(session, reader, study_id)
+    record(session, reader.name, "exported JSON", study.id)
     name = f'attachment; filename="{study.id}.json"'
     return JSONResponse(study_export(session, reader, study), headers={"Content-Disposition": name})
 
 
-def study_export(session: SessionNeeded, reader: Reader, study: Study) -> dict[str, Any]:
-    """Return all results of a study, and record that they were exported."""
-    record(session, reader.name, "exported JSON", study.id)
-    series = series_views(study)
-    names = [view.name for view in series]
-    return {
-        "use": "research only, not for diagnosis",
-        "study": study.id,
-        "findings": public_findings(study),
-        "measurements": [
-            measurement_response(measurement, series[measurement.scan], reader)
-            for measurement in measurements_of(session, study)
-        ],
-        "opinions": [
-            {
-                "scan": opinion.scan,
-                "series": names[opinion.scan] if opinion.scan < len(names) else None,
-                "user": opinion.user_name,
-                "verdict": opinion.verdict,
-                "note": opinion.note,
-                "region": opinion.region,
-                "made": opinion.made.isoformat(),
-                "signature": opinion.signature,
-            }
-            for opinion in opinions_of(session, study)
-        ],
-    }
+@export_pages.get("/studies/{study_id}/finding.csv")
+def finding_csv(study_id: str, reader: ReaderNeeded, session: SessionNeeded) -> Response:
+    """Send all results of a study as CSV, a row for each series."""
+    study = study_of(session, reader, study_id)
+    record(session, reader.name, "exported CSV", study.id)
+    return csv_response(csv_export(session, [study]), f"{study.id}.csv")
+
+
+def csv_response(table: str, name: str) -> Response:
+    """Return a table as a file to download."""
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return Response(table, media_type="text/csv; charset=utf-8", headers=headers)
 
 
 @export_pages.get("/studies/{study_id}/objects.zip")

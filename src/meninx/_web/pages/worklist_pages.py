@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Form, HTTPException, Query, Request, Response
 from fastapi.responses import HTMLResponse
@@ -10,11 +10,14 @@ from sqlalchemy.orm import Session
 
 from meninx._errors import OptionError
 from meninx._web.auth.accounts import Reader, projects_of
-from meninx._web.pages.export_pages import study_export
+from meninx._web.pages.export_pages import csv_response
 from meninx._web.pages.responses import MAX_QUERY, page, redirect_to
 from meninx._web.serving import POLL_HEADER, ReaderNeeded, SessionNeeded, Web, WebNeeded, study_of
+from meninx._web.store.audit import record
 from meninx._web.store.database import Study
 from meninx._web.studies.deleting import delete_study, may_delete
+from meninx._web.studies.exports import csv_export, study_export
+from meninx._web.studies.queue import set_urgent
 from meninx._web.studies.worklist import SHORT_ID, WorklistQuery, list_studies, list_version
 
 # Number of studies in one action.
@@ -101,9 +104,15 @@ def export_studies(
     reader: ReaderNeeded,
     session: SessionNeeded,
     study_ids: Chosen = [],  # noqa: B006
+    wanted: Annotated[Literal["jsonl", "csv"], Form(alias="format")] = "jsonl",
 ) -> Response:
-    """Send the results of several studies as JSON lines, one line a study."""
+    """Send the results of several studies: JSON lines, one a study, or CSV, a row a series."""
     studies = _chosen(session, reader, study_ids)
+    what = {"jsonl": "JSON", "csv": "CSV"}[wanted]
+    for study in studies:
+        record(session, reader.name, f"exported {what}", study.id)
+    if wanted == "csv":
+        return csv_response(csv_export(session, studies), "meninx-results.csv")
     lines = [
         json.dumps(study_export(session, reader, study), ensure_ascii=False) for study in studies
     ]
@@ -112,6 +121,21 @@ def export_studies(
         media_type="application/x-ndjson",
         headers={"Content-Disposition": 'attachment; filename="meninx-results.jsonl"'},
     )
+
+
+@worklist_pages.post("/studies/urgent")
+def mark_urgent(
+    reader: ReaderNeeded,
+    session: SessionNeeded,
+    study_ids: Chosen = [],  # noqa: B006
+    came_from: Annotated[str, Form(alias="list", max_length=MAX_QUERY)] = "",
+) -> Response:
+    """Make several studies urgent; if all of them are, take that back."""
+    studies = _chosen(session, reader, study_ids)
+    urgent = not all(study.urgent for study in studies)
+    for study in studies:
+        set_urgent(session, reader, study, urgent=urgent)
+    return redirect_to(WorklistQuery.from_query(came_from).address())
 
 
 @worklist_pages.post("/studies/delete")

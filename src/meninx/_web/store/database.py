@@ -10,6 +10,9 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -225,6 +228,8 @@ class Study(Base):
     # and when pixels and identity were deleted and only the opinions remained.
     withdrawn: Mapped[datetime | None]
     erased: Mapped[datetime | None]
+    # Scored before all that wait and are not urgent.
+    urgent: Mapped[bool] = mapped_column(default=False)
     # Text that a search looks in.
     search_text: Mapped[str] = mapped_column(Text, default="")
 
@@ -235,6 +240,11 @@ class Study(Base):
         Index("studies_listed", *LISTED),
     )
 
+    @property
+    def name(self) -> str:
+        """What titles show: the patient as far as known, else what the study is called."""
+        return self.patient_name or self.patient_id or self.description or self.title
+
 
 def folded(text: str) -> str:
     """Return a text in lower case without accents: Müller becomes muller."""
@@ -243,17 +253,16 @@ def folded(text: str) -> str:
 
 
 def _searchable(study: Any) -> str:
-    """Return the text that a search looks in: title and identity, the date in two formats."""
-    words = (
-        study.title,
-        study.patient_name,
-        study.patient_id,
-        study.accession,
-        study.description,
-        study.study_date,
-        (study.study_date or "").replace("-", ""),
-    )
-    return folded("\n".join(word or "" for word in words))
+    """Return the text that a search looks in: title and identity, dates in three formats."""
+    names = (study.title, study.patient_name, study.patient_id, study.accession, study.description)
+    dates = [form for day in (study.study_date, study.birth_date) for form in _date_forms(day)]
+    return folded("\n".join(word or "" for word in (*names, *dates)))
+
+
+def _date_forms(day: str | None) -> tuple[str, ...]:
+    """Return a date as people write it: 2026-11-28, 20261128 and 28.11.2026; none where empty."""
+    parts = (day or "").split("-")
+    return ("-".join(parts), "".join(parts), ".".join(reversed(parts))) if day else ()
 
 
 @event.listens_for(Study, "before_insert")
@@ -277,17 +286,25 @@ class Upload(Base):
 
 
 class Opinion(Base):
-    """A reader's opinion on a finding; never changed, only followed by another one."""
+    """A reader's opinion on a finding; never changed, only followed by another one.
+
+    It is about the study, a series or a region of a series' heat map.
+    """
 
     __tablename__ = "opinions"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     study_id: Mapped[str] = mapped_column(ForeignKey("studies.id", ondelete="CASCADE"), index=True)
+    about: Mapped[str] = mapped_column(String(10), default="series")
+    # The series that it is about, or that its box lies in.
     scan: Mapped[int] = mapped_column(default=0)
+    region_number: Mapped[int | None]
     user_name: Mapped[str] = mapped_column(String(100))
     verdict: Mapped[str] = mapped_column(String(20))
+    # The detector's answer, or status, that it is about; empty before one, None of an old opinion.
+    answer: Mapped[str | None] = mapped_column(String(20))
     note: Mapped[str] = mapped_column(String(4000), default="")
-    region: Mapped[dict[str, Any] | None]
+    box: Mapped[dict[str, Any] | None]
     made: Mapped[datetime] = mapped_column(default=now)
     signature: Mapped[str] = mapped_column(String(64))
 
@@ -305,6 +322,36 @@ class Measurement(Base):
     kind: Mapped[str] = mapped_column(String(20))
     ends: Mapped[dict[str, Any]]
     made: Mapped[datetime] = mapped_column(default=now)
+
+
+class Delivery(Base):
+    """The DICOM objects of a study on their way to a PACS."""
+
+    __tablename__ = "deliveries"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    study_id: Mapped[str] = mapped_column(ForeignKey("studies.id", ondelete="CASCADE"), index=True)
+    user_name: Mapped[str] = mapped_column(String(100))
+    peer: Mapped[str] = mapped_column(String(300))
+    state: Mapped[str] = mapped_column(String(20), index=True)
+    tries: Mapped[int] = mapped_column(default=0)
+    # Of each object its file, its kind, its state, and what the PACS answered.
+    objects: Mapped[list[Any]] = mapped_column(default=list)
+    # Earliest time of the next try; while it is sent, the end of the worker's claim.
+    due: Mapped[datetime] = mapped_column(default=now)
+    made: Mapped[datetime] = mapped_column(default=now)
+    changed: Mapped[datetime] = mapped_column(default=now)
+
+
+class NodeReport(Base):
+    """What a DICOM node that hands its studies over last said of itself."""
+
+    __tablename__ = "node_reports"
+
+    # Account of its key, and its application entity title.
+    name: Mapped[str] = mapped_column(String(120), primary_key=True)
+    report: Mapped[dict[str, Any]]
+    heard: Mapped[datetime] = mapped_column(default=now)
 
 
 class AuditEntry(Base):
@@ -384,8 +431,50 @@ def migrate(address: str, revision: str = "head") -> None:
     Args:
         address: Address of the database.
         revision: Name of an alembic revision, `head` for the latest or `base` for none.
+
+    Raises:
+        OptionError: If a newer version of meninx has upgraded it.
     """
+    config = _migrations()
+    config.attributes["address"] = address
+    if (found := revision_of(address)) is not None:
+        _check_known(found, ScriptDirectory.from_config(config))
+    (command.downgrade if revision == "base" else command.upgrade)(config, revision)
+
+
+def _migrations() -> Config:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    config.attributes["address"] = address
-    (command.downgrade if revision == "base" else command.upgrade)(config, revision)
+    return config
+
+
+def _check_known(revision: str, scripts: ScriptDirectory) -> None:
+    try:
+        scripts.get_revision(revision)
+    except CommandError as error:
+        raise OptionError(
+            f"the database has revision {revision}, which this meninx does not know: a newer one "
+            "has upgraded it; install that one, or restore a backup made before the upgrade"
+        ) from error
+
+
+def latest_revision() -> str:
+    """Return the latest revision that this version knows."""
+    return ScriptDirectory.from_config(_migrations()).get_current_head() or ""
+
+
+def revision_of(address: str) -> str | None:
+    """Return the revision of a database.
+
+    Args:
+        address: Address of the database, which exists.
+
+    Returns:
+        The revision; None without tables.
+    """
+    engine = open_database(address)
+    try:
+        with engine.connect() as connection:
+            return MigrationContext.configure(connection).get_current_revision()
+    finally:
+        engine.dispose()

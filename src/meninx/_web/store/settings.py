@@ -30,6 +30,9 @@ class Settings(BaseSettings):
         oidc_issuer: Address of an OpenID Connect provider; empty for none.
         oidc_client: Client id at the provider.
         oidc_secret: Client secret at the provider.
+        peers: Systems that results can be sent to, with commas between them: TITLE@host:port, or
+            http(s)://... of a DICOMweb service.
+        title: Our own application entity title.
         model: Detector file; None for the shipped one.
     """
 
@@ -50,6 +53,8 @@ class Settings(BaseSettings):
     oidc_issuer: str = ""
     oidc_client: str = ""
     oidc_secret: str = ""
+    peers: str = ""
+    title: str = "MENINX"
     model: Path | None = None
 
     @field_validator("data")
@@ -62,6 +67,11 @@ class Settings(BaseSettings):
     def address(self) -> str:
         """The database's address."""
         return self.database or f"sqlite:///{self.data / 'meninx.sqlite'}"
+
+    @property
+    def peer_addresses(self) -> list[str]:
+        """Addresses of the systems that results can be sent to, as they were given."""
+        return [address.strip() for address in self.peers.split(",") if address.strip()]
 
     @property
     def key_file(self) -> Path:

@@ -21,9 +21,11 @@ class Shown:
         heat: File of the heat map; None where there is none.
         picture: File of the picture of the hottest slice; None where nothing was scored.
         thumb: File of a small picture; empty where there is none.
+        first: File of the hottest slice, or the middle one, shown until the voxels arrive; empty
+            where there is none.
         plane: Plane of its slices; None where it is not known.
         withheld: Why there is no heat map, in words; None where there is one.
-        region: Hottest place of the heat map; None where nothing is claimed.
+        regions: Hot regions of the heat map, the hottest first; none without one.
         midline_mm: LPS x of the middle of the head, mm; None where it is not known.
         affine: Voxel index to LPS mm, four rows of four; None for a picture.
         spacing_mm: Distance between voxels along i, j and k, mm; None where it is not known.
@@ -36,9 +38,10 @@ class Shown:
     heat: str | None = None
     picture: str | None = None
     thumb: str = ""
+    first: str = ""
     plane: str | None = None
     withheld: str | None = None
-    region: Region | None = None
+    regions: tuple[Region, ...] = ()
     midline_mm: float | None = None
     affine: tuple[tuple[float, ...], ...] | None = None
     spacing_mm: tuple[float, float, float] | None = None
@@ -47,11 +50,13 @@ class Shown:
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
         """Return what `as_json` stored."""
         i, j, k = stored["shape"]
-        region, affine, spacing = (stored[name] for name in ("region", "affine", "spacing_mm"))
+        affine, spacing = stored["affine"], stored["spacing_mm"]
+        # A study that was scored before regions were listed has none until it is scored again.
+        regions = stored.get("regions", ())
         values: dict[str, Any] = {
-            **stored,
+            **{name: value for name, value in stored.items() if name != "region"},
             "shape": (i, j, k),
-            "region": None if region is None else Region.from_json(region),
+            "regions": tuple(map(Region.from_json, regions)),
             "affine": None if affine is None else tuple(map(tuple, affine)),
             "spacing_mm": None if spacing is None else tuple(spacing),
         }
@@ -59,8 +64,8 @@ class Shown:
 
     def as_json(self) -> dict[str, Any]:
         """Return it as plain values."""
-        region = None if self.region is None else self.region.as_json()
-        return asdict(replace(self, region=None)) | {"region": region}
+        regions = [region.as_json() for region in self.regions]
+        return asdict(replace(self, regions=())) | {"regions": regions}
 
     @property
     def slices(self) -> int:
@@ -162,6 +167,12 @@ class StudyResult:
 def stored_series(study: Study) -> list[StoredSeries]:
     """Return the series of a study; none before it is scored."""
     return [StoredSeries.from_json(stored) for stored in study.findings]
+
+
+def claimed_regions(series: StoredSeries) -> tuple[Region, ...]:
+    """Return the hot regions of a series; none where the answer is that nothing is there."""
+    claimed = series.findings.decision in ("tumor", "refer")
+    return series.shown.regions if series.shown and claimed else ()
 
 
 def series_identities(study: Study) -> list[SeriesIdentity]:

@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -11,7 +11,7 @@ from typing import Any
 
 from meninx._scan.dicom.heading import Heading
 from meninx._scan.incomplete_note import NOTE
-from meninx._web.studies.arrived_files import ArrivedFile, file_digest, read_note
+from meninx._web.studies.arrived_files import ArrivedFile, Kind, digest_of, read_note
 from meninx._web.studies.file_names import harmless
 
 
@@ -29,13 +29,13 @@ class Arrival:
 
     @cached_property
     def digests(self) -> dict[Path, str]:
-        """SHA-256 of each file."""
-        return {file.path: file_digest(file.path) for file in self.files}
+        """SHA-256 of what each file holds: of a DICOM file however it is written."""
+        return {file.path: digest_of(file) for file in self.files}
 
     @property
     def content_hash(self) -> str:
         """One SHA-256 of the files' contents, whatever their names and order."""
-        return hashlib.sha256("\n".join(sorted(self.digests.values())).encode()).hexdigest()
+        return hash_of_all(self.digests.values())
 
     def stored_names(self) -> dict[Path, str]:
         """Return the name under which each file is stored in its study's folder.
@@ -60,6 +60,11 @@ class Arrival:
             if file.voxels is not None:
                 names[file.voxels] = _name_of_voxels(file, names[file.path])
         return names
+
+
+def hash_of_all(digests: Iterable[str]) -> str:
+    """Return one SHA-256 of files' digests, each once, whatever their order."""
+    return hashlib.sha256("\n".join(sorted(set(digests))).encode()).hexdigest()
 
 
 def _name_of_voxels(header: ArrivedFile, stored: str) -> str:
@@ -129,6 +134,45 @@ def sorted_into_studies(files: Sequence[ArrivedFile], *, together: bool) -> list
         studies.append(Arrival(kinds["unusable"]))
     _add_notes(studies, kinds["note"])
     return studies or [Arrival(kinds["other"] or kinds["note"])]
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A file that belongs to no study.
+
+    Args:
+        name: Name on the user's computer.
+        why: Why it was left out, in words.
+    """
+
+    name: str
+    why: str
+
+
+def left_out_of(files: Iterable[ArrivedFile], arrivals: Iterable[Arrival]) -> list[LeftOut]:
+    """Return the files of an upload that belong to none of its studies, such as those of a CD.
+
+    Args:
+        files: Files of the upload.
+        arrivals: Its studies.
+
+    Returns:
+        The files left out, in their order.
+    """
+    kept = {file.path for arrival in arrivals for file in arrival.files}
+    return [
+        LeftOut(file.name, _WHY_LEFT_OUT[file.kind, file.heading is not None])
+        for file in files
+        if file.path not in kept
+    ]
+
+
+# By kind, and whether the file has a DICOM heading.
+_WHY_LEFT_OUT: Mapping[tuple[Kind, bool], str] = {
+    ("other", False): "no scan",
+    ("other", True): "a DICOMDIR, which lists other files",
+    ("note", False): "it names what is missing of another study",
+}
 
 
 def _add_notes(studies: Iterable[Arrival], files: Iterable[ArrivedFile]) -> None:

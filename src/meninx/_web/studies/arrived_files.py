@@ -1,12 +1,15 @@
 """Unpack the files of an upload, and classify them: DICOM, volume, note or other."""
 
 import hashlib
+import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from meninx._errors import InputError
+from meninx._scan.dicom.content import Content, content_of
 from meninx._scan.dicom.heading import Heading, read_heading
 from meninx._scan.incomplete_note import NOTE, IncompleteNote
 from meninx._scan.kinds import data_file_of, is_tar, kind_of, with_data_file, zipfile_magic
@@ -26,6 +29,8 @@ Kind = Literal["dicom", "volume", "unusable", "note", "other"]
 # With de-identification: folder of the headers whose reference to a voxel file is renamed, largest
 # size of such a header, and length of the hash that names the voxel file.
 RENAMED, HEADER_BYTES, NEUTRAL_LENGTH = ".nameless", 2**20, 16
+# Before the hash of compressed pixels in a file's name.
+_PACKED = "packed-"
 # Bytes of a file's head: the name of the voxel file may follow a long list of gradients.
 HEAD_BYTES = 2**16
 
@@ -57,6 +62,28 @@ def file_digest(path: Path) -> str:
     """Return the SHA-256 of a file, 64 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_of(file: ArrivedFile) -> str:
+    """Return the hash of what a file holds: of DICOM its elements and pixels, of others its bytes.
+
+    Args:
+        file: An uploaded file.
+
+    Returns:
+        Letters, digits and `-`, 64 or more; `content_in_name` reads it.
+    """
+    if file.kind == "dicom":
+        with suppress(InputError):  # such as big endian: then its bytes decide
+            content = content_of(file.path)
+            return f"{content.elements}-{_PACKED if content.packed else ''}{content.pixels}"
+    return file_digest(file.path)
+
+
+def content_in_name(name: str) -> Content | None:
+    """Return what a stored file holds, by its name; None for one that is named otherwise."""
+    found = re.fullmatch(rf"([0-9a-f]{{32}})-({_PACKED})?([0-9a-f]{{32}})\.dcm", name)
+    return Content(found[1], found[3], found[2] is not None) if found else None
 
 
 def unpack(folder: Path, limits: Limits, *, deidentify: bool) -> None:

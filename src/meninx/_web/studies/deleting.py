@@ -3,13 +3,13 @@
 import shutil
 from datetime import timedelta
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from meninx._errors import OptionError
 from meninx._web.auth.accounts import ADMINISTRATOR, Reader
 from meninx._web.store.audit import record
-from meninx._web.store.database import DONE, IDENTITY, Opinion, Study, now
+from meninx._web.store.database import DONE, IDENTITY, Delivery, Opinion, Study, now
 from meninx._web.store.settings import Settings
 
 _ERASED = "erased"
@@ -50,6 +50,7 @@ def delete_study(
     if opinion_id is None:
         session.delete(study)
     else:
+        session.execute(delete(Delivery).where(Delivery.study_id == study.id))
         _erase(study)
     record(session, reader.name, "erased" if opinion_id else "deleted", study.id, reason)
 

@@ -1,25 +1,26 @@
 """Score waiting studies in the background, each once, also if a worker is killed.
 
-The database is the queue. A worker takes the study that has waited longest by a lease, in one
-UPDATE, so that of several workers only one gets it. A study whose lease has run out waits again.
+The database is the queue. A worker takes its first study by a lease, in one UPDATE, so that of
+several workers only one gets it. A study whose lease has run out waits again.
 """
 
 import logging
 import shutil
 import signal
 import sys
+import threading
 import time
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import sessionmaker
 
 from meninx._scoring.worker import MAX_ATTEMPTS, Worker
+from meninx._system_errors import system_error_in_words
 from meninx._web.store.audit import record
 from meninx._web.store.database import (
     DONE,
-    RECEIVED,
     SCORING,
     Study,
     migrate,
@@ -30,6 +31,8 @@ from meninx._web.store.database import (
 from meninx._web.store.settings import Settings
 from meninx._web.store.stored_results import StudyResult
 from meninx._web.studies.deleting import delete_expired_studies
+from meninx._web.studies.deliveries import Sender, release_claims
+from meninx._web.studies.queue import ORDER, waiting
 from meninx._web.studies.results import store_result
 from meninx._web.studies.scoring import score_study
 from meninx._web.studies.study_files import FILES, SHOWN
@@ -65,14 +68,25 @@ class Jobs:
         self._engine.dispose()
 
     def score_next(self) -> bool:
-        """Score the study that has waited longest; return whether there was one."""
-        query = select(Study.id).where(*_waiting()).order_by(Study.received).limit(1)
+        """Score the study that is first in the queue; return whether there was one."""
+        query = select(Study.id).where(*waiting()).order_by(*ORDER).limit(1)
         with self._sessions() as session:
             study_id = session.scalar(query)
         if study_id is None:
             return False
         self.score(study_id)
         return True
+
+    def send_forever(self) -> None:
+        """Send results to other systems as they are due, until the process ends."""
+        sender = Sender(self.settings, self._sessions)
+        while True:
+            try:
+                if not sender.send_next():
+                    time.sleep(POLL_SECONDS)
+            except Exception:
+                log.exception("sending failed; next try in %g s", _RETRY_SECONDS)
+                time.sleep(_RETRY_SECONDS)
 
     def clean_up(self) -> None:
         """Delete studies and uploads that are too old, and files of neither."""
@@ -91,7 +105,7 @@ class Jobs:
             # One statement, so that of two workers only one takes it.
             taken = session.execute(
                 update(Study)
-                .where(Study.id == study_id, *_waiting())
+                .where(Study.id == study_id, *waiting())
                 .values(state=SCORING, lease=lease, attempts=Study.attempts + 1)
             ).rowcount
             study = session.get(Study, study_id) if taken else None
@@ -120,17 +134,9 @@ class Jobs:
                     # Delete the results too, which were written after the study was deleted.
                     shutil.rmtree(self.settings.studies / study_id, ignore_errors=True)
                 return
-            store_result(study, result, deidentify=self.settings.deidentify)
             study.state, study.lease, study.finished = DONE, None, now()
+            store_result(study, result, deidentify=self.settings.deidentify)
             record(session, "worker", "scored", study_id, study.decision)
-
-
-def _waiting() -> tuple[Any, ...]:
-    """Return the conditions for studies that no worker has."""
-    return (
-        Study.state.in_((RECEIVED, SCORING)),
-        or_(Study.lease.is_(None), Study.lease < now()),
-    )
 
 
 def release_leases(settings: Settings) -> None:
@@ -141,6 +147,7 @@ def release_leases(settings: Settings) -> None:
     engine = open_database(settings.address)
     with sessions_of(engine).begin() as session:
         session.execute(update(Study).where(Study.state == SCORING).values(lease=None))
+        release_claims(session)
     engine.dispose()
 
 
@@ -157,6 +164,9 @@ def work(settings: Settings, *, alone: bool = True) -> None:
     if alone:
         release_leases(settings)
     jobs = Jobs(settings)
+    if settings.peer_addresses:
+        # Beside scoring, which must not wait for a system that does not answer.
+        threading.Thread(target=jobs.send_forever, name="sender", daemon=True).start()
     cleaned = float("-inf")
     try:
         while True:
@@ -167,9 +177,13 @@ def work(settings: Settings, *, alone: bool = True) -> None:
                     jobs.clean_up()
                 if not jobs.score_next():
                     time.sleep(POLL_SECONDS)
-            except Exception:
+            except Exception as error:
                 # Such as a database that restarts. A study that was taken waits for its lease.
-                log.exception("a job failed; next try in %g s", _RETRY_SECONDS)
+                words = system_error_in_words(error)
+                if words is None:
+                    log.exception("a job failed; next try in %g s", _RETRY_SECONDS)
+                else:  # such as a full disk, which says all
+                    log.error("a job failed; next try in %g s: %s", _RETRY_SECONDS, words)  # noqa: TRY400
                 time.sleep(_RETRY_SECONDS)
     finally:
         jobs.close()

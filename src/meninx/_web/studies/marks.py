@@ -1,11 +1,28 @@
-"""Check marks that readers make in images: boxes and places have to lie inside the series."""
+"""Check what readers add to a study: it is not withdrawn, boxes and places lie inside a series."""
 
 from collections.abc import Mapping, Sequence
 
 from meninx._errors import OptionError
+from meninx._web.store.database import Study
 from meninx._web.store.stored_results import Shown
 
 Box = Mapping[str, Sequence[int]]
+
+
+def check_not_withdrawn(study: Study) -> None:
+    """Check that a study still takes what readers add.
+
+    Args:
+        study: A study.
+
+    Raises:
+        OptionError: If it is withdrawn.
+    """
+    if study.withdrawn:
+        raise OptionError(
+            f"this study was withdrawn on {study.withdrawn:%Y-%m-%d} and takes nothing more; "
+            "upload it again to bring it back"
+        )
 
 
 def _shape_of(shown: Shown | None) -> tuple[int, int, int]:
@@ -72,7 +89,7 @@ def check_box(shown: Shown | None, box: Box) -> None:
         OptionError: If a corner is missing or outside the image, or `from` lies above `to`.
     """
     if set(box) != {"from", "to"}:
-        raise OptionError("a region has two corners, `from` and `to`; mark both")
+        raise OptionError("a box has two corners, `from` and `to`; mark both")
     for corner in box.values():
         _check_inside(shown, corner)
     if any(first > last for first, last in zip(box["from"], box["to"], strict=True)):

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,74 +14,146 @@ from meninx._errors import OptionError
 from meninx._web.auth.accounts import Reader
 from meninx._web.store.audit import record
 from meninx._web.store.database import AuditEntry, Opinion, Study, now
-from meninx._web.store.stored_results import stored_series
-from meninx._web.studies.marks import check_box
+from meninx._web.store.stored_results import claimed_regions, stored_series
+from meninx._web.studies.marks import check_box, check_not_withdrawn
 
-Verdict = Literal["agree", "disagree", "region"]
+Verdict = Literal["tumor", "no_tumor", "cannot_tell"]
+About = Literal["study", "series", "region"]
+VERDICTS: Mapping[str, str] = {
+    "tumor": "tumor",
+    "no_tumor": "no tumor",
+    "cannot_tell": "can't tell",
+}
+_DECIDED = ("tumor", "no_tumor")
+_LONGEST_NOTE = 4000
 
 
-def add_opinion(
-    session: Session,
-    reader: Reader,
-    study: Study,
-    scan: int,
-    verdict: Verdict,
-    note: str,
-    region: dict[str, Any] | None,
-    key: bytes,
-) -> Opinion:
+@dataclass(frozen=True)
+class Said:
+    """What a reader says of a study, a series or a region of its heat map.
+
+    Args:
+        verdict: The reader's own answer.
+        about: What it is about.
+        scan: Index of the series, from 0; of an opinion on the study the one that `box` lies in.
+        region: Number of the region in its series, from 1; None unless it is about a region.
+        box: Corners `from` and `to` of a marked box, voxel indices [i, j, k] of that series, both
+            inside the box; None without a mark.
+        note: Note in words, cut off after 4000 characters.
+    """
+
+    verdict: Verdict
+    about: About = "series"
+    scan: int = 0
+    region: int | None = None
+    box: dict[str, Any] | None = None
+    note: str = ""
+
+
+def add_opinion(session: Session, reader: Reader, study: Study, said: Said, key: bytes) -> Opinion:
     """Store an opinion, signed with time and name; earlier opinions stay.
 
     Args:
         session: Database session.
         reader: Reader whose opinion it is.
         study: Study that the opinion is on.
-        scan: Index of the scan in the study, from 0.
-        verdict: `agree`, `disagree` or `region`.
-        note: Note in words, cut off after 4000 characters.
-        region: Corners `from` and `to` of a marked box, voxel indices [i, j, k], both inside the
-            box; None without a mark.
+        said: What the reader says.
         key: Secret of this server that signs.
 
     Returns:
         The stored opinion.
 
     Raises:
-        OptionError: If there is no such scan, or a mark is missing, outside the image, or has
-            `from` above `to`.
+        OptionError: If the study is withdrawn, there is no such series or region, or a mark is
+            outside the image or has `from` above `to`.
     """
-    if scan >= max(1, len(study.findings)):
-        raise OptionError(f"the study has no scan {scan}")
-    if verdict == "region" and region is None:
-        raise OptionError("mark two corners in the image first")
-    if region is not None:
-        check_box(stored_series(study)[scan].shown if study.findings else None, region)
+    check_not_withdrawn(study)
+    _check(study, said)
     opinion = Opinion(
         study_id=study.id,
-        scan=scan,
+        about=said.about,
+        scan=said.scan,
+        region_number=said.region,
         user_name=reader.name,
-        verdict=verdict,
-        note=note[:4000],
-        region=region,
+        verdict=said.verdict,
+        answer=_answer_to(study, said),
+        note=said.note[:_LONGEST_NOTE],
+        box=said.box,
         made=now(),
     )
     opinion.signature = signature_of(opinion, key)
     session.add(opinion)
-    record(session, reader.name, f"opinion: {verdict}", study.id)
+    session.flush()
+    record(session, reader.name, f"opinion: {said.verdict}", study.id, f"on the {said.about}")
     return opinion
+
+
+def _check(study: Study, said: Said) -> None:
+    """Check that series, region and box of an opinion exist."""
+    if said.scan >= max(1, len(study.findings)):
+        raise OptionError(f"the study has no scan {said.scan}")
+    if (said.region is not None) != (said.about == "region"):
+        raise OptionError("`region` is the number of a region, of an opinion about a region alone")
+    series = stored_series(study)
+    known = len(claimed_regions(series[said.scan])) if series else 0
+    if said.region is not None and not 1 <= said.region <= known:
+        raise OptionError(f"the series has no region {said.region}; reload the page")
+    if said.box is not None:
+        check_box(series[said.scan].shown if series else None, said.box)
+
+
+def _answer_to(study: Study, said: Said) -> str:
+    """Return the detector's answer, or status, that an opinion is about; empty before one."""
+    if said.about == "study" or not study.findings:
+        return study.decision or ""
+    finding = study.findings[said.scan]
+    return str(finding["decision"] or finding["status"])
+
+
+def agrees(opinion: Opinion) -> bool | None:
+    """Return whether a reader's answer is the detector's; None where one of the two is open."""
+    if opinion.answer not in _DECIDED or opinion.verdict not in _DECIDED:
+        return None
+    return opinion.answer == opinion.verdict
+
+
+def verdict_in_words(verdict: str) -> str:
+    """Return a verdict as readers say it."""
+    return VERDICTS.get(verdict, verdict)
+
+
+def opinion_response(opinion: Opinion) -> dict[str, Any]:
+    """Return an opinion as the API and the exports give it."""
+    return {
+        "id": opinion.id,
+        "about": opinion.about,
+        "scan": opinion.scan,
+        "region": opinion.region_number,
+        "user": opinion.user_name,
+        "verdict": opinion.verdict,
+        "words": verdict_in_words(opinion.verdict),
+        "answer": opinion.answer,
+        "agrees": agrees(opinion),
+        "note": opinion.note,
+        "box": opinion.box,
+        "made": opinion.made.isoformat(),
+        "signature": opinion.signature,
+    }
 
 
 def signature_of(opinion: Opinion, key: bytes) -> str:
     """Return the signature of an opinion, which a later change would break (HMAC-SHA-256)."""
-    content = (
+    content: tuple[Any, ...] = (
         opinion.study_id,
         opinion.scan,
         opinion.user_name,
         opinion.verdict,
         opinion.note,
-        opinion.region,
+        opinion.box,
         opinion.made.isoformat(),
     )
+    if opinion.answer is not None:  # an opinion of the first schema is signed without these
+        content += (opinion.about, opinion.region_number, opinion.answer)
     return hmac.new(key, repr(content).encode(), hashlib.sha256).hexdigest()
 
 

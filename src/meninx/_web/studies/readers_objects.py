@@ -5,15 +5,18 @@ import io
 import logging
 import warnings
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.orm import Session
 
 from meninx._version import __version__
-from meninx._web.store.database import Measurement, Opinion, Study
+from meninx._web.store.database import Study
 from meninx._web.store.settings import Settings
+from meninx._web.store.stored_results import claimed_regions, stored_series
 from meninx._web.studies.measurements import measurements_of
 from meninx._web.studies.opinions import opinions_of
 from meninx._web.studies.study_files import SHOWN, SOURCE
@@ -39,15 +42,14 @@ def readers_objects(session: Session, study: Study, settings: Settings) -> Mappi
         DICOM files by their names; none for series that are not DICOM, or without the extra
         `hospital`.
     """
-    marked: list[Measurement | Opinion] = []
-    marked += [*measurements_of(session, study), *_marks_of(session, study)]
-    if not marked or importlib.util.find_spec("highdicom") is None:
+    marks = _marks_of(session, study)
+    if not marks or importlib.util.find_spec("highdicom") is None:
         return {}
     from meninx._clinic.measurement_report import measurement_report
 
     shown = settings.studies / study.id / SHOWN
     by_reader: dict[str, list[Measured]] = defaultdict(list)
-    for reader, mark in _measured_in(shown, marked):
+    for reader, mark in _measured_in(shown, marks):
         by_reader[reader].append(mark)
     made: dict[str, bytes] = {}
     for reader, measured in by_reader.items():
@@ -65,33 +67,70 @@ def readers_objects(session: Session, study: Study, settings: Settings) -> Mappi
     return made
 
 
-def _marks_of(session: Session, study: Study) -> list[Opinion]:
-    """Return the opinions that mark a box, the oldest first."""
-    return [opinion for opinion in reversed(opinions_of(session, study)) if opinion.region]
+def count_readers(session: Session, study: Study, settings: Settings) -> int:
+    """Return the number of readers with measurements or marks in DICOM series of a study."""
+    shown = settings.studies / study.id / SHOWN
+    marks = _marks_of(session, study)
+    return len({mark.reader for mark in marks if (shown / SOURCE.format(mark.scan)).is_file()})
 
 
-def _measured_in(
-    shown: Path, marked: list[Measurement | Opinion]
-) -> Iterator[tuple[str, "Measured"]]:
+@dataclass(frozen=True)
+class _Mark:
+    """A place in a series that a reader measured, marked or judged.
+
+    Args:
+        reader: Name of the account.
+        scan: Number of the series, from 0.
+        made: Time, UTC.
+        name: What it is, unique in the study.
+        kind: `ruler` or `box`.
+        ends: Voxels `from` and `to`.
+        opinion: Reader's answer about it; empty for a measurement.
+    """
+
+    reader: str
+    scan: int
+    made: datetime
+    name: str
+    kind: Any
+    ends: Mapping[str, Any]
+    opinion: str = ""
+
+
+def _marks_of(session: Session, study: Study) -> list[_Mark]:
+    """Return measurements, marked boxes and judged regions, the oldest of each first."""
+    measured = [
+        _Mark(made.user_name, made.scan, made.made, f"measurement {made.id}", made.kind, made.ends)
+        for made in measurements_of(session, study)
+    ]
+    series = stored_series(study)
+    for opinion in reversed(opinions_of(session, study)):
+        name, box = f"opinion {opinion.id}", opinion.box
+        if opinion.region_number is not None:
+            name += f" on region {opinion.region_number}"
+            regions = claimed_regions(series[opinion.scan])
+            box = box or regions[opinion.region_number - 1].as_json()["box"]
+        if box is not None:
+            said = opinion.user_name, opinion.scan, opinion.made
+            measured.append(_Mark(*said, name, "box", box, opinion.verdict))
+    return measured
+
+
+def _measured_in(shown: Path, marks: Iterable[_Mark]) -> Iterator[tuple[str, "Measured"]]:
     """Give the measurements and boxes in DICOM series, each with its reader's name."""
     from meninx._clinic.measurement_report import Measured
     from meninx._clinic.source_series import SourceSeries
 
     sources: dict[int, SourceSeries | None] = {}
-    for mark in marked:
+    for mark in marks:
         if mark.scan not in sources:
             path = shown / SOURCE.format(mark.scan)
             text = path.read_text(encoding="utf-8") if path.is_file() else ""
             sources[mark.scan] = SourceSeries.from_json(text) if text else None
         series = sources[mark.scan]
         if series is not None:
-            yield mark.user_name, Measured(series=series, made=mark.made, **_place_of(mark))
-
-
-def _place_of(mark: Measurement | Opinion) -> Mapping[str, Any]:
-    """Return name, kind and ends of a measurement or of an opinion's box."""
-    if isinstance(mark, Measurement):
-        name, kind, ends, opinion = f"measurement {mark.id}", mark.kind, mark.ends, ""
-    else:
-        name, kind, ends, opinion = f"opinion {mark.id}", "box", mark.region or {}, mark.verdict
-    return {"name": name, "kind": kind, "ends": (ends["from"], ends["to"]), "opinion": opinion}
+            ends = mark.ends["from"], mark.ends["to"]
+            yield (
+                mark.reader,
+                Measured(mark.name, mark.kind, series, ends, mark.made, mark.opinion),
+            )

@@ -3,15 +3,15 @@
 import hashlib
 import shutil
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sqlalchemy import event, select, update
+from sqlalchemy import Select, event, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from meninx._errors import InputError, OptionError
-from meninx._scan.dicom.heading import Heading
+from meninx._scan.dicom.heading import NAME_SEPARATOR, Heading
 from meninx._scan.limits import DEFAULT_LIMITS
 from meninx._web.auth.accounts import Reader
 from meninx._web.store.audit import record
@@ -28,17 +28,37 @@ from meninx._web.store.database import (
     now,
 )
 from meninx._web.store.settings import Settings
-from meninx._web.studies.arrival import Arrival, merged_series, sorted_into_studies
-from meninx._web.studies.arrived_files import arrived_files, unpack
+from meninx._web.studies.arrival import (
+    Arrival,
+    LeftOut,
+    hash_of_all,
+    left_out_of,
+    merged_series,
+    sorted_into_studies,
+)
+from meninx._web.studies.arrived_files import arrived_files, content_in_name, unpack
 from meninx._web.studies.file_names import base_name
-from meninx._web.studies.results import WAITING
+from meninx._web.studies.results import WAITING, priority_of
 from meninx._web.studies.study_files import FILES
 from meninx._web.studies.uploads import UNTITLED, delete_upload, upload_folder
 
 
+@dataclass(frozen=True)
+class FinishedUpload:
+    """What became of an upload.
+
+    Args:
+        studies: At least one study, each with whether it waits for the detector because of it.
+        left_out: Files that belong to no study.
+    """
+
+    studies: list[tuple[Study, bool]]
+    left_out: list[LeftOut]
+
+
 def finish_upload(
     session: Session, reader: Reader, upload: Upload, settings: Settings, *, together: bool = False
-) -> list[tuple[Study, bool]]:
+) -> FinishedUpload:
     """Turn an upload into studies that wait for the detector, each of one patient.
 
     Args:
@@ -49,7 +69,7 @@ def finish_upload(
         together: Whether its pictures and volumes are of one person, from one visit.
 
     Returns:
-        At least one study, each with whether it is new: the same content is stored and scored once.
+        Its studies: the same content is stored and scored once; and the files left out.
 
     Raises:
         OptionError: If the upload has no file.
@@ -82,7 +102,7 @@ def finish_upload(
     event.listen(
         session, "after_commit", lambda _: shutil.rmtree(folder, ignore_errors=True), once=True
     )
-    return stored
+    return FinishedUpload(stored, left_out_of(files, arrivals))
 
 
 def _lock_project(session: Session, project_id: int) -> None:
@@ -128,7 +148,7 @@ def _new_study(upload: Upload, arrival: Arrival, settings: Settings, *, alone: b
         study.title = heading.description or heading.patient_name or UNTITLED
     for name in IDENTITY:
         setattr(study, name, getattr(heading, name))
-    study.patient_key = _person_key(heading)
+    study.patient_key = person_key(heading)
     study.series = merged_series([], arrival.files)
     return study
 
@@ -147,15 +167,18 @@ def _hash_in(project_id: int, content_hash: str) -> str:
     return hashlib.sha256(f"{project_id}\n{content_hash}".encode()).hexdigest()
 
 
-def _person_key(heading: Heading) -> str:
+def person_key(heading: Heading) -> str:
     """Return a hash that only studies of one person share; empty where in doubt.
 
     Careless exports give many people one PatientID, so name and birth date have to agree as well.
+    Of a name its first representation counts: not every system sends the others.
     """
-    name = "".join(sign for sign in heading.patient_name.casefold() if sign.isalnum())
+    written = heading.patient_name.partition(NAME_SEPARATOR)[0]
+    name = "".join(sign for sign in written.casefold() if sign.isalnum())
     if not heading.patient_id and not (name and heading.birth_date):
         return ""
-    identity = "\0".join((heading.patient, name, heading.birth_date))
+    patient = heading.patient if heading.patient_id else ""
+    identity = "\0".join((patient, name, heading.birth_date))
     return hashlib.sha256(identity.encode()).hexdigest()
 
 
@@ -176,8 +199,11 @@ def _store(
     """
     same = select(Study).where(Study.content_hash == study.content_hash)
     stored = session.scalar(same)
+    if stored is None:
+        stored = _study_with_all(session, study, arrival, settings)
     if stored is None and (part := _study_to_extend(session, study)) is not None:
-        return part, _extend(session, reader, part, study, arrival, settings)
+        _extend(session, reader, part, arrival, settings)
+        return part, True
     if stored is None:
         target = settings.studies / study.id
         names = arrival.stored_names()
@@ -210,57 +236,78 @@ def _store(
     return stored, False
 
 
+def _same_exam(study: Study) -> Select[Study] | None:
+    """Return the query for stored studies of a new one's person and StudyInstanceUID."""
+    if not study.study_uid or not study.patient_key:
+        return None
+    return select(Study).where(
+        Study.study_uid == study.study_uid,
+        Study.patient_key == study.patient_key,
+        Study.project_id == study.project_id,
+        Study.erased.is_(None),
+    )
+
+
+def _study_with_all(
+    session: Session, study: Study, arrival: Arrival, settings: Settings
+) -> Study | None:
+    """Return the stored study of the same exam that has all files of a new one already.
+
+    An exam that came in parts, or that a DICOM node brings after a reader uploaded it, has another
+    hash than its files in one go.
+    """
+    query, names = _same_exam(study), arrival.stored_names().values()
+    for stored in session.scalars(query) if query is not None else ():
+        folder = settings.studies / stored.id / FILES
+        if all(_is_stored(folder, name) for name in names):
+            return stored
+    return None
+
+
+def _is_stored(folder: Path, name: str) -> bool:
+    """Return whether a study has a file, or one of the same content that is compressed or not."""
+    content = content_in_name(name)
+    if (folder / name).exists() or content is None:
+        return (folder / name).exists()
+    held = (content_in_name(path.name) for path in folder.glob(f"{content.elements}-*"))
+    return any(content.same(other) for other in held if other is not None)
+
+
 def _study_to_extend(session: Session, study: Study) -> Study | None:
     """Return the stored study that a new one belongs to, by person and StudyInstanceUID.
 
     A study with opinions or measurements gets no more files: they are about the series so far.
     """
-    if not study.study_uid or not study.patient_key:
+    query = _same_exam(study)
+    if query is None:
         return None
     with_marks = select(Opinion.study_id).union_all(select(Measurement.study_id))
-    return session.scalar(
-        select(Study).where(
-            Study.study_uid == study.study_uid,
-            Study.patient_key == study.patient_key,
-            Study.project_id == study.project_id,
-            Study.erased.is_(None),
-            Study.id.not_in(with_marks),
-        )
-    )
+    return session.scalar(query.where(Study.id.not_in(with_marks)))
 
 
 def _extend(
-    session: Session,
-    reader: Reader,
-    study: Study,
-    more: Study,
-    arrival: Arrival,
-    settings: Settings,
-) -> bool:
-    """Add files to a study, which is then scored again; return whether any were new."""
+    session: Session, reader: Reader, study: Study, arrival: Arrival, settings: Settings
+) -> None:
+    """Add files to a study, of which at least one is new; it is then scored again."""
     folder = settings.studies / study.id / FILES
     names = {
-        path: name for path, name in arrival.stored_names().items() if not (folder / name).exists()
+        path: name for path, name in arrival.stored_names().items() if not _is_stored(folder, name)
     }
-    if not names:
-        record(session, reader.name, "uploaded again", study.id)
-        return False
     # Written first, to lock the row: another upload that adds to the study waits here.
     session.execute(
-        update(Study)
-        .where(Study.id == study.id)
-        .values(state=RECEIVED, lease=None, priority=WAITING, attempts=0)
+        update(Study).where(Study.id == study.id).values(state=RECEIVED, lease=None, attempts=0)
     )
     session.refresh(study)
+    study.priority = priority_of(study)
     _link_files(names, folder)
     study.series = merged_series(
         study.series, [file for file in arrival.files if file.path in names]
     )
     study.bytes += sum(path.stat().st_size for path in names)
-    hashes = study.content_hash + more.content_hash
-    study.content_hash = hashlib.sha256(hashes.encode()).hexdigest()
+    # Another one than that of any upload so far: whether an upload has more, its files decide.
+    added = hash_of_all(arrival.digests[path] for path in names)
+    study.content_hash = hashlib.sha256((study.content_hash + added).encode()).hexdigest()
     record(session, reader.name, "more uploaded", study.id)
-    return True
 
 
 def _link_files(names: Mapping[Path, str], folder: Path) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import asdict, replace
 from typing import Any
 
-from meninx._web.store.database import Study
+from meninx._web.store.database import DONE, Study
 from meninx._web.store.stored_results import (
     StoredSeries,
     StudyResult,
@@ -15,6 +15,8 @@ from meninx._web.store.stored_results import (
 # negative.
 _PRIORITIES = {"refer": 0, "tumor": 1, "failed": 2, "refused": 3, "no_tumor": 4}
 WAITING = 9
+# Subtracted for an urgent study: all of them precede the others.
+_URGENT = 10
 
 
 def public_findings(study: Study) -> list[dict[str, Any]]:
@@ -46,7 +48,14 @@ def store_result(study: Study, result: StudyResult, *, deidentify: bool) -> None
     study.decision = (answer.decision or answer.status) if answer else "failed"
     # As the public JSON has it: both are compared.
     study.probability = answer.as_json()["probability"] if answer else None
-    study.priority = _PRIORITIES[study.decision]
+    study.priority = priority_of(study)
+
+
+def priority_of(study: Study) -> int:
+    """Return the place of a study in the worklist: urgent ones first, then by answer."""
+    done = study.state == DONE and study.decision is not None
+    place = _PRIORITIES[study.decision or ""] if done else WAITING
+    return place - _URGENT if study.urgent else place
 
 
 def _without_identity(series: StoredSeries) -> StoredSeries:

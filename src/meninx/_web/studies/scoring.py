@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from meninx._detect.findings import Findings
 from meninx._errors import InputError
-from meninx._render.region import describe_region
+from meninx._render.region import midline_of
 from meninx._scan.dicom.heading import clean_text
 from meninx._scan.geometry import spacing_from_text
 from meninx._scan.scan import Scan
@@ -219,8 +219,7 @@ def _write_viewer_files(scan: Scan, result: "Result", out: Path, number: int) ->
     Returns:
         What the viewer needs: plane, shape, axis of slices, names of the files.
     """
-    from meninx._render.region import midline_of
-    from meninx._render.thumbnail import thumbnail
+    from meninx._render.thumbnail import FIRST_IMAGE, THUMBNAIL, thumbnail
     from meninx._scan.nifti import write_nifti
 
     # A picture has no geometry; with an identity affine it is shown as it is stored.
@@ -228,11 +227,13 @@ def _write_viewer_files(scan: Scan, result: "Result", out: Path, number: int) ->
     if scan.affine is None:
         with_affine = Scan(scan.name, scan.voxels, np.eye(4), slice_axis=2)
     write_nifti(_as_stored(scan.voxels), with_affine, out / f"{number}.nii{PACKED}")
-    thumbnail(scan, result.findings).save(out / f"{number}-thumb.png")
+    thumbnail(scan, result.findings, THUMBNAIL).save(out / f"{number}-thumb.png")
+    thumbnail(scan, result.findings, FIRST_IMAGE).save(out / f"{number}-first.jpg", quality=85)
     i, j, k = scan.voxels.shape
     shown = Shown(
         volume=f"{number}.nii",
         thumb=f"{number}-thumb.png",
+        first=f"{number}-first.jpg",
         shape=(i, j, k),
         slice_axis=scan.view.slice_axis,
         geometry=scan.affine is not None and not scan.geometry_estimated,
@@ -248,8 +249,7 @@ def _write_viewer_files(scan: Scan, result: "Result", out: Path, number: int) ->
     if result.heat is None:
         return shown
     write_nifti(result.heat, with_affine, out / f"{number}-heat.nii{PACKED}")
-    region = describe_region(scan, result.heat)
-    return replace(shown, heat=f"{number}-heat.nii", region=region)
+    return replace(shown, heat=f"{number}-heat.nii", regions=result.regions)
 
 
 def _rows(scan: Scan) -> tuple[tuple[float, ...], ...] | None:

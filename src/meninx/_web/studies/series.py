@@ -19,10 +19,10 @@ from meninx._detect.answer_words import (
 )
 from meninx._detect.findings import Findings, StudyFindings
 from meninx._labels import TUMOR_TYPES
-from meninx._render.region import side_of
+from meninx._render.region import Region, side_of
 from meninx._scan.completeness import incomplete_message
 from meninx._web.store.database import Study
-from meninx._web.store.stored_results import Shown, StoredSeries
+from meninx._web.store.stored_results import Shown, StoredSeries, claimed_regions
 
 _DISPLAY = {kind.name: kind.display for kind in TUMOR_TYPES}
 SIDES = {"left": "left side", "right": "right side", "midline": "across the midline"}
@@ -70,8 +70,10 @@ class SeriesView:
     @property
     def sequence(self) -> str:
         """Its MR sequence in words."""
-        sequence = self.finding.sequence
-        return "unknown sequence" if sequence == "unknown" else sequence
+        named, scored_as = self.finding.sequence, self.finding.scored_as
+        if named != scored_as:
+            return f"looks like {scored_as}"
+        return "unknown sequence" if named == "unknown" else named
 
     @property
     def plane(self) -> str | None:
@@ -136,16 +138,28 @@ class SeriesView:
         return f"Hottest: {self.slices_in_words(hottest.index, hottest.index)}. "
 
     @property
+    def regions(self) -> tuple[Region, ...]:
+        """The hot regions of its heat map, the hottest first; none where nothing is claimed."""
+        return claimed_regions(self.stored)
+
+    @property
     def place(self) -> str:
         """Side and size of the hottest place in words; empty where nothing is claimed."""
-        region = self.viewer.region if self.viewer else None
-        if region is None or self.finding.decision not in ("tumor", "refer"):
+        if not self.regions:
             return ""
-        words = [SIDES.get(region.side or "", "side not known")]
-        words.append(_size(region.extent_mm) if region.extent_mm else "size not known")
+        others = len(self.regions) - 1
+        words = [self.region_in_words(self.regions[0])]
+        if others:
+            words.append(f"{others} other place{'s' if others > 1 else ''}")
+        return "; ".join(words)
+
+    def region_in_words(self, region: Region) -> str:
+        """Return side, size and slices of a region; a picture's has neither side nor size."""
+        words = []
+        if self.viewer and self.viewer.affine:
+            words.append(SIDES.get(region.side or "", "side not known"))
+            words.append(_size(region.extent_mm) if region.extent_mm else "size not known")
         words.append(self.slices_in_words(*region.slices))
-        if region.others:
-            words.append(f"{region.others} other place{'s' if region.others > 1 else ''}")
         return "; ".join(words)
 
     def slices_in_words(self, first: int, last: int) -> str:

@@ -12,7 +12,7 @@ from meninx._scan.geometry import spacing_from_text
 from meninx._web.auth.accounts import Reader, projects_of
 from meninx._web.store.database import Project, Study, Upload, new_id, now
 from meninx._web.store.settings import Settings
-from meninx._web.studies.file_names import record_name, stored_name
+from meninx._web.studies.file_names import names_in, record_name, stored_name
 
 # Hours without a new file after which an upload is abandoned, and after which a folder of neither
 # an upload nor a study was left by a killed process: no transaction lasts as long.
@@ -97,6 +97,25 @@ def own_upload(session: Session, reader: Reader, upload_id: str) -> Upload:
     if upload is None or upload.user_id != reader.id:
         raise OptionError("no such upload; begin again")
     return upload
+
+
+def unfinished_uploads(session: Session, reader: Reader) -> list[tuple[Upload, str]]:
+    """Return the reader's own unfinished uploads and their projects' names, the newest first."""
+    query = (
+        select(Upload, Project.name)
+        .join(Project, Project.id == Upload.project_id)
+        .where(Upload.user_id == reader.id)
+        .order_by(Upload.created.desc(), Upload.id)
+    )
+    return [(upload, name) for upload, name in session.execute(query)]
+
+
+def stored_files(upload: Upload, settings: Settings) -> list[tuple[str, int]]:
+    """Return the names of an upload's files as they were sent, and their bytes so far."""
+    folder = upload_folder(settings, upload.id)
+    if not folder.is_dir():
+        return []
+    return [(name, (folder / stored).stat().st_size) for stored, name in names_in(folder).items()]
 
 
 def delete_upload(session: Session, upload: Upload, settings: Settings) -> None:

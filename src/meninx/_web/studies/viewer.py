@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -12,11 +12,18 @@ from meninx._web.auth.rights import visible_to
 from meninx._web.store.database import DONE, Measurement, Opinion, Study
 from meninx._web.store.stored_results import Shown
 from meninx._web.studies.measurements import measurement_response, measurements_of
-from meninx._web.studies.opinions import opinions_of
+from meninx._web.studies.opinions import opinions_of, verdict_in_words
 from meninx._web.studies.series import SeriesView, series_views
 
+When = Literal["earlier", "later", "same day", "no date"]
 # Largest number of series side by side.
-MAX_PANES = 4
+MAX_PANES = 8
+# Layouts by their name in the page's address, with the largest number of series of each.
+LAYOUTS = {"1": 1, "2": 2, "4": 4, "all": MAX_PANES}
+# What each layout is called.
+LAYOUT_WORDS = {"1": "One", "2": "Two", "4": "Four", "all": "All"}
+# Order in which sequences are hung beside another one.
+_HANGING = ("T1c", "FLAIR", "T2", "T1")
 # A series of this study by its number, or of another visit by that study's name and its number.
 _BESIDE = re.compile(r"(?:(?P<study>[0-9a-f]{24})\.)?(?P<number>\d{1,4})")
 
@@ -47,6 +54,40 @@ def chosen_beside(
     return chosen[: MAX_PANES - 1]
 
 
+def hanging(shown: SeriesView, layout: str) -> list[SeriesView]:
+    """Return the series that a layout hangs beside the first one.
+
+    Args:
+        shown: First series.
+        layout: Name of a layout, a key of `LAYOUTS`.
+
+    Returns:
+        Series of this study with an image: first the best of each other sequence, in the plane of
+        the first series where there is one; then the others.
+    """
+
+    def rank(view: SeriesView) -> tuple[int, bool, int]:
+        sequence = view.finding.sequence
+        order = _HANGING.index(sequence) if sequence in _HANGING else len(_HANGING)
+        return order, view.plane != shown.plane, view.number
+
+    others = [view for view in series_views(shown.study) if view.viewer and view != shown]
+    seen = {shown.finding.sequence}
+    first: list[SeriesView] = []
+    further: list[SeriesView] = []
+    for view in sorted(others, key=rank):
+        (further if view.finding.sequence in seen else first).append(view)
+        seen.add(view.finding.sequence)
+    return [*first, *further][: LAYOUTS[layout] - 1]
+
+
+def layouts_of(shown: SeriesView) -> dict[str, str]:
+    """Return the layouts that differ for a study, by name, in words."""
+    images = sum(view.viewer is not None for view in series_views(shown.study))
+    useful = [name for name, most in LAYOUTS.items() if most == 1 or images > most // 2]
+    return {name: LAYOUT_WORDS[name] for name in useful}
+
+
 def other_visits(session: Session, reader: Reader, study: Study) -> list[Study]:
     """Return the other scored studies of a study's patient, the latest first.
 
@@ -73,6 +114,19 @@ def other_visits(session: Session, reader: Reader, study: Study) -> list[Study]:
 def _visit_order(study: Study) -> tuple[str, str, str]:
     """Return the sort key of a patient's visits: date and time, then the time of arrival."""
     return study.study_date, study.study_time, study.received.isoformat()
+
+
+def _when(visit: Study, study: Study) -> When:
+    """Return when a visit was, seen from another; the time of arrival says nothing of it."""
+    for mine, other in (
+        (visit.study_date, study.study_date),
+        (visit.study_time, study.study_time),
+    ):
+        if not (mine and other):
+            return "same day" if visit.study_date and study.study_date else "no date"
+        if mine != other:
+            return "earlier" if mine < other else "later"
+    return "same day"
 
 
 def name_in_address(view: SeriesView, shown: SeriesView) -> str:
@@ -106,6 +160,7 @@ def viewer_data(
             measured[study.id] = measurements_of(session, study)
     return {
         "study": own.id,
+        "reader": reader.id,
         "panes": [
             _pane(view, view.viewer)
             | {
@@ -126,11 +181,11 @@ def _boxes(view: SeriesView, opinions: Iterable[Opinion]) -> list[dict[str, Any]
         {
             "id": f"opinion-{opinion.id}",
             "kind": "box",
-            **opinion.region,
-            "words": f"{opinion.user_name}: {opinion.verdict}",
+            **opinion.box,
+            "words": f"{opinion.user_name}: {verdict_in_words(opinion.verdict)}",
         }
         for opinion in opinions
-        if opinion.region and opinion.scan == view.number
+        if opinion.box and opinion.scan == view.number
     ]
 
 
@@ -152,6 +207,8 @@ def _pane(view: SeriesView, shown: Shown) -> dict[str, Any]:
         "study": view.study.id,
         "number": view.number,
         "name": view.name,
+        "sequence": view.finding.sequence,
+        "date": view.study.study_date,
         "volume": files + shown.volume,
         "heat": files + shown.heat if shown.heat else None,
         "plane": shown.plane,
@@ -195,14 +252,12 @@ def visit_rows(
         panes: Series that are shown, the first one first; empty without an image.
 
     Returns:
-        For each visit the study, whether it is earlier, and the name in the page's address of its
-        series that is most like the first one; empty where none has an image.
+        For each visit the study, when it was, and the name in the page's address of its series
+        that is most like the first one; empty where none has an image.
     """
     rows: list[Mapping[str, Any]] = []
     for visit in visits:
         match = _closest_series(visit, panes[0]) if panes else None
         key = name_in_address(match, panes[0]) if match else ""
-        rows.append(
-            {"study": visit, "earlier": _visit_order(visit) < _visit_order(study), "key": key}
-        )
+        rows.append({"study": visit, "when": _when(visit, study), "key": key})
     return rows

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from meninx._web.auth.accounts import Reader
 from meninx._web.auth.rights import in_project, visible_to
 from meninx._web.store.database import DONE, RECEIVED, SCORING, AuditEntry, Opinion, Study, folded
+from meninx._web.studies.queue import Place, places_of
 
 PAGE = 50
 # Characters of the id by which a study without identity is recognized.
@@ -61,7 +62,8 @@ class WorklistQuery(BaseModel):
     """Search, filters, order and page of a worklist: the query of its address.
 
     Attributes:
-        search: Words, each of which is in name, ID, accession number, date, description or title.
+        search: Words, each of which is in name, ID, accession number, study or birth date (as
+            2026-01-31, 20260131 or 31.01.2026), description or title.
         state: `waiting`, `done`, `withdrawn`, or empty for all that are not withdrawn.
         decision: Answer of the detector, or empty for all.
         opinions: `unread` without any opinion, `read` with one, or empty for all.
@@ -131,12 +133,14 @@ class StudyList:
         count: Number of studies on all pages.
         page: Page number, from 1.
         readers: Names of readers who gave an opinion, by study id; none for an unread study.
+        places: Places in the queue of those that wait, by study id.
     """
 
     studies: list[Study]
     count: int
     page: int
     readers: Mapping[str, list[str]]
+    places: Mapping[str, Place]
 
     @property
     def pages(self) -> int:
@@ -167,7 +171,8 @@ def list_studies(session: Session, reader: Reader, wanted: WorklistQuery) -> Stu
     # Ids first, which an index alone answers without reading the findings of all other studies.
     found = {study.id: study for study in session.scalars(select(Study).where(Study.id.in_(shown)))}
     studies = [found[name] for name in shown]
-    return StudyList(studies, count, wanted.page, _readers_of(session, shown))
+    readers, places = _readers_of(session, shown), places_of(session, studies)
+    return StudyList(studies, count, wanted.page, readers, places)
 
 
 def _readers_of(session: Session, study_ids: Iterable[str]) -> Mapping[str, list[str]]:
@@ -217,7 +222,7 @@ def _filters(wanted: WorklistQuery) -> list[ColumnElement[bool]]:
 
 def _found_by(search: str) -> list[ColumnElement[bool]]:
     """Return the conditions for a search: all words in the study's text, or the start of its id."""
-    words = [word for word in re.split(r"[\s,^]+", folded(search)) if word]
+    words = [word for word in re.split(r"[\s,^=]+", folded(search)) if word]
     if not words:
         return []
     found = [Study.search_text.contains(word, autoescape=True) for word in words]

@@ -1,0 +1,102 @@
+"""Find uncompressed pixels in a DICOM file while its header is read, and read them later.
+
+pydicom needs a millisecond to parse a header again and to check its pixels, as long as the network
+needs for a fifth of a slice. Whatever is not plain is left to it.
+"""
+
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+from pydicom import Dataset
+
+from meninx._scan.dicom.attributes import GRAY
+from meninx._scan.dicom.values import number, text, whole_number
+from meninx._scan.frame import PixelPlace
+
+# Uncompressed, in the order of bytes that this reads.
+_EXPLICIT = pydicom.uid.ExplicitVRLittleEndian
+_PLAIN = (pydicom.uid.ImplicitVRLittleEndian, _EXPLICIT)
+_PIXEL_TAG = b"\xe0\x7f\x10\x00"
+_BYTES = {8: 1, 16: 2}
+
+
+def pixel_place(
+    dataset: Dataset, data: bytes, end: int, shape: tuple[int, int]
+) -> PixelPlace | None:
+    """Return the place of a file's pixels; None unless they are one plain gray frame.
+
+    Args:
+        dataset: Header of the file.
+        data: Bytes of the file.
+        end: Offset of the end of the header, bytes.
+        shape: Rows and columns.
+
+    Returns:
+        The place. pydicom decodes compressed, colored, damaged, and several frames, and those whose
+        header lacks a sign.
+    """
+    syntax = dataset.file_meta.TransferSyntaxUID
+    bits = whole_number(dataset, "BitsAllocated")
+    signed = whole_number(dataset, "PixelRepresentation")
+    if syntax not in _PLAIN or bits not in _BYTES or signed not in (0, 1):
+        return None
+    stored = whole_number(dataset, "BitsStored") or 0
+    stored = bits if stored < 1 else stored
+    kind = text(dataset, "PhotometricInterpretation") or GRAY[1]
+    samples = whole_number(dataset, "SamplesPerPixel")
+    if stored > bits or kind not in GRAY or samples not in (None, 0, 1):
+        return None
+    start = end + (12 if syntax == _EXPLICIT else 8)
+    element = data[end:start]
+    expected = shape[0] * shape[1] * _BYTES[bits]
+    found = int.from_bytes(element[-4:], "little")
+    promised = (expected, expected + expected % 2)
+    if element[:4] != _PIXEL_TAG or found not in promised or len(data) < start + found:
+        return None
+    return PixelPlace(
+        start=start,
+        header_bytes=end,
+        element=element,
+        dtype=f"<{'ui'[signed]}{_BYTES[bits]}",
+        bits=stored,
+        inverted=kind == GRAY[0],
+        padding=padding_values(dataset),
+    )
+
+
+def padding_values(dataset: Dataset) -> tuple[float, float] | None:
+    """Return the lowest and highest value that marks padded pixels; None without padding."""
+    value = number(dataset, "PixelPaddingValue")
+    if value is None:
+        return None
+    limit = number(dataset, "PixelPaddingRangeLimit")
+    low, high = sorted((value, value if limit is None else limit))
+    return low, high
+
+
+def stored_values(
+    place: PixelPlace, data: bytes, shape: tuple[int, int]
+) -> NDArray[np.integer] | None:
+    """Return the stored values of a file, shape (1, rows, columns).
+
+    Args:
+        place: Place of the pixels.
+        data: Bytes of the file.
+        shape: Rows and columns.
+
+    Returns:
+        The values, with unused bits corrected; None if the file was changed.
+
+    References:
+        DICOM PS3.5 8.1.1: unused bits may hold anything.
+    """
+    if data[place.header_bytes : place.start] != place.element:
+        return None
+    kind = np.dtype(place.dtype)
+    count = shape[0] * shape[1]
+    if len(data) < place.start + count * kind.itemsize:
+        return None
+    values = np.frombuffer(data, kind, count, place.start)
+    if unused := 8 * kind.itemsize - place.bits:
+        values = np.right_shift(np.left_shift(values, unused), unused)
+    return values.reshape(1, *shape)
