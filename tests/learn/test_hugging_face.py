@@ -53,11 +53,11 @@ def test_what_can_not_be_written_is_refused(folder, tmp_path):
     full = run("export", "meninx", "--format", "hugging-face", "--output", folder)
     assert full.returncode == 2
     assert "expected an empty folder" in full.stderr
-    without = run("export", shipped_detector(), "--output", tmp_path / "m.onnx")
+    without = run("export", shipped_detector("fp32"), "--output", tmp_path / "m.onnx")
     assert without.returncode == 2
     assert "--format int8 needs --data" in without.stderr
     alone = tmp_path / "alone.onnx"
-    alone.write_bytes(shipped_detector().read_bytes())
+    alone.write_bytes(shipped_detector("fp32").read_bytes())
     missing = run("export", alone, "--format", "hugging-face", "--output", tmp_path / "hub")
     assert missing.returncode == 2
     assert "alone.safetensors: the weights of the detector file are missing" in missing.stderr

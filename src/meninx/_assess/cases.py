@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
+from meninx._assess.lesions import LesionResult, measure_lesions
 from meninx._assess.volumes import VolumeResult, measure_findings
 from meninx._data.descriptors import copied_rows, descriptors_of
 from meninx._data.facts import file_facts, intensity_facts, sha256_of
@@ -54,6 +55,8 @@ class Case:
         volume: Comparison of its slices with its mask; None for pictures and for volumes without
             a mask.
         members: Pictures of its stack; empty for a picture or a volume.
+        lesions: Comparison of its heat map with its mask; None for pictures and for volumes
+            without a mask.
     """
 
     picture: Picture
@@ -62,6 +65,7 @@ class Case:
     peak_inside: bool | None = None
     volume: VolumeResult | None = None
     members: tuple[Picture, ...] = ()
+    lesions: LesionResult | None = None
 
     def read(self) -> Scan:
         """Read the scan again.
@@ -294,13 +298,14 @@ def _score_case(detector: Detector, picture: Picture, members: Sequence[Picture]
     if findings.status != "scored":
         return Case(picture, findings)
     facts = facts_of(picture, scan)
-    volume, peak_inside = None, None
+    volume, peak_inside, lesions = None, None, None
     if not scan.is_volume:
         peak_inside = _peak_in_picture(picture, findings)
     elif mask is not None:
         volume = measure_findings(findings, scan, mask)
+        lesions = measure_lesions(findings, scan, mask)
     light = replace(findings, slices=(findings.hottest,) if findings.hottest else ())
-    return Case(picture, light, facts, peak_inside, volume, tuple(members))
+    return Case(picture, light, facts, peak_inside, volume, tuple(members), lesions)
 
 
 def facts_of(picture: Picture, scan: Scan) -> dict[str, Mapping[str, float]]:

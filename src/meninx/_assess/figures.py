@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from meninx._assess import metrics
 from meninx._assess.cases import Case
 from meninx._assess.intervals import Figure, bootstrap_figure, bootstrap_weights, share_interval
+from meninx._assess.lesions import lesion_measures
 from meninx._assess.metrics import Answers, Bools, Floats
 from meninx._assess.volumes import (
     VolumeResult,
@@ -265,4 +266,8 @@ def segmentation_figures(cases: Sequence[Case], answers: Answers) -> dict[str, F
     for name, measure in measures.items() if volumes else ():
         low, high = bootstrap_interval(volumes, measure)
         figures[name] = Figure(measure(volumes), low, high)
+    lesions = [case.lesions for case in cases if case.lesions is not None]
+    for name, of_lesions in lesion_measures(lesions).items() if lesions else ():
+        low, high = bootstrap_interval(lesions, of_lesions)
+        figures[name] = Figure(of_lesions(lesions), low, high)
     return figures

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,8 @@ _MIN_BRAIN_SHARE = 0.5
 MIN_TUMOR = 0.0008
 # Smallest probability at which a pixel of the heat map counts as marked.
 _MARKED = 0.5
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,8 +138,8 @@ def peak_share(results: Sequence[VolumeResult]) -> float:
 
 
 def bootstrap_interval(
-    results: Sequence[VolumeResult],
-    figure: Callable[[Sequence[VolumeResult]], float],
+    results: Sequence[Result],
+    figure: Callable[[Sequence[Result]], float],
     draws: int = 500,
     seed: int = 0,
 ) -> tuple[float, float]:
