@@ -104,7 +104,7 @@ def _pooling(side: int) -> NDArray[np.float32]:
         along[part * side // GRID : -(-(part + 1) * side // GRID), part] = 1
     along /= along.sum(axis=0)
     both = np.einsum("ia,jb->ijab", along, along)
-    return both.reshape(side * side, GRID * GRID).astype(np.float32)
+    return np.asarray(both.reshape(side * side, GRID * GRID), dtype=np.float32)
 
 
 def _add_constant(graph: onnx.GraphProto, name: str, values: NDArray[np.generic]) -> None:

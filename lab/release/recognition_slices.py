@@ -186,4 +186,4 @@ def _every_way(
 def _as_picture(detector: Detector, picture: Scan) -> NDArray[np.float32]:
     """Return a picture as the network sees it."""
     stack, _ = detector.input_stack(picture, brain_slices(picture))
-    return stack[0]
+    return np.asarray(stack[0])
