@@ -573,6 +573,48 @@ def scanners_table() -> str:
     )
 
 
+def recognition_table() -> str:
+    """Return what the recognition heads say of people, and of sites, that they never saw."""
+    measured = _read("recognition")
+    heading = ["", "right: people", "right: sites", "named: people", "wrong of these", "at sites"]
+    rows = []
+    for question, name in (
+        ("sequence", "T1, T1c, T2 or FLAIR"),
+        ("plane", "axial, coronal or sagittal"),
+        ("skull", "skull on or stripped"),
+        ("turn", "turned by 0, 90, 180 or 270 degrees"),
+    ):
+        for case, words in (("picture", "pictures"), ("volume", "whole scans")):
+            if question == "turn" and case == "volume":
+                continue  # none were turned
+            people, sites = (
+                measured[question][case][f"{held_out} held out"] for held_out in ("people", "sites")
+            )
+            shares = [people["named"], people["wrong of named"], sites["wrong of named"]]
+            accuracies = [f"{own['balanced accuracy']:.3f}" for own in (people, sites)]
+            rows.append([f"{name}, {words}", *accuracies, *(f"{share:.1%}" for share in shares)])
+    return as_table(heading, rows)
+
+
+def turned_table() -> str:
+    """Return how the answers to pictures differ once they are turned."""
+    measured = _read("recognition")
+    heading = ["", "pictures", "turned back", "refused", "another answer", "mean change of logit"]
+    rows = [
+        [
+            name,
+            *(str(own[key]) for key in ("pictures", "turned back", "refused")),
+            f"{own['other answer']:.0%}",
+            f"{own['change of logit'][0]:.2f}",
+        ]
+        for name, own in measured["turned pictures"].items()
+    ]
+    others = measured["pictures of other sites"]
+    count = len(others["turned back"])
+    rows.append(["other sites, as stored", str(others["pictures"]), str(count), "", "", ""])
+    return as_table(heading, rows)
+
+
 TABLES: Mapping[str, Callable[[], str]] = {
     "summary": summary_table,
     "people": people_table,
@@ -587,6 +629,8 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "splits": splits_table,
     "finetuning": finetuning_table,
     "copies": copies_table,
+    "recognition": recognition_table,
+    "turned": turned_table,
     "refusals": refusals_table,
     "damages": damages_table,
     "heat-maps": heat_maps_table,

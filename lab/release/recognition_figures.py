@@ -15,8 +15,9 @@ from lab.release.recognition_slices import PICTURE, VOLUME
 from meninx._detect.recognition import LIKELY, PLANE, SEQUENCE, SKULL, TURN, TURNS, Head
 
 QUESTIONS = (SEQUENCE, PLANE, SKULL, TURN)
-# Share of named scans and pictures whose kind may be wrong; of turns a fifth, as they are undone.
-WRONG, WRONGLY_TURNED = 0.01, 0.002
+# Share of named scans and pictures of people held out whose kind may be wrong: a quarter of 1 %,
+# and of one in 500 for turns, because other sites have harder ones.
+WRONG, WRONGLY_TURNED = 0.0025, 0.0005
 PEOPLE, SITES = "people held out", "sites held out"
 
 
@@ -59,8 +60,7 @@ class Answers(NamedTuple):
 def asked(question: str, slices: Slices) -> NDArray[np.bool_]:
     """Return the slices of which a question is asked: upright ones, but for the turn itself."""
     known = slices.labels[question] != ""
-    upright = slices.labels[TURN] == "0"
-    return np.asarray(known if question == TURN else known & upright)
+    return np.asarray(known if question == TURN else known & (slices.labels[TURN] == "0"))
 
 
 def held_out(
@@ -81,16 +81,12 @@ def held_out(
         Kinds and probabilities, shape (n, k); NaN where nothing is known or asked, and for a kind
         that none of the fitted slices has.
     """
-    truth, people, known = (
-        learned.labels[question],
-        learned.labels["person"],
-        asked(question, learned),
-    )
+    truth, known = learned.labels[question], asked(question, learned)
     kinds = tuple(map(str, np.unique(truth[known])))
     probabilities = np.full((len(learned), len(kinds)), np.nan)
     for fitted, others in parts:
         chosen = fitted[known[fitted]]
-        head = fit_head(inputs[chosen], truth[chosen], people[chosen])
+        head = fit_head(inputs[chosen], truth[chosen])
         answered = others[known[others] & np.isin(truth[others], head.kinds)]
         rows = np.zeros((len(answered), len(kinds)))
         rows[:, [kinds.index(kind) for kind in head.kinds]] = head.probabilities(inputs[answered])
@@ -118,8 +114,8 @@ def _two_looks(kinds: tuple[str, ...], shares: NDArray[np.float64]) -> NDArray[n
         shares: Their probabilities, shape (n, 4); four rows each are one picture in all `TURNS`.
 
     Returns:
-        Probability of upright; where another turn is likely, its mean with the probability of
-        upright once it is undone; 0 where nothing is likely; shape (n,).
+        Probability of upright; where another turn is likely, the smaller one of its probability
+        and that of upright once it is undone; 0 where nothing is likely; shape (n,).
     """
     ordered = shares[:, [kinds.index(str(turn)) for turn in TURNS]]
     pictures = ordered.reshape(-1, len(TURNS), len(TURNS))
@@ -128,7 +124,7 @@ def _two_looks(kinds: tuple[str, ...], shares: NDArray[np.float64]) -> NDArray[n
         for stored, look in enumerate(looks):
             turn = int(look.argmax())
             after = looks[(stored - turn) % len(TURNS), 0]
-            both = (look[turn] + after) / 2 if turn else look[0]
+            both = min(look[turn], after) if turn else look[0]
             certainty[picture, stored] = both if look[turn] >= LIKELY else 0.0
     return certainty.ravel()
 
@@ -143,6 +139,8 @@ def cases_of(
     known = np.isfinite(shares).all(axis=1)
     for kind in map(str, np.unique(slices.labels["kind"])):
         own = np.flatnonzero(known & (slices.labels["kind"] == kind))
+        if not own.size:
+            continue
         if kind != VOLUME:
             yield kind, slices[own], shares[own]
             continue
@@ -201,8 +199,7 @@ def held_out_figures(
         inputs: Their features in the directions of most variance, shape (n, d).
 
     Returns:
-        Figures by question, and the heads by name. A threshold is the larger one of those by people
-        and by sites held out: a user's scans come from another site.
+        Figures by question, and the heads by name, with the thresholds of people held out.
     """
     table: dict[str, Any] = {}
     heads: dict[str, Head] = {}
@@ -218,15 +215,14 @@ def held_out_figures(
                 answers.setdefault(case, {})[scheme] = answers_of(question, slices, kinds, own)
         allowed = WRONGLY_TURNED if question == TURN else WRONG
         certain = {
-            case: max(
-                certain_from(found.certainty, found.likeliest != found.truth, allowed)
-                for found in own.values()
+            case: certain_from(
+                own[PEOPLE].certainty, own[PEOPLE].likeliest != own[PEOPLE].truth, allowed
             )
             for case, own in answers.items()
         }
         if question == TURN:
             # No turned volume was measured.
-            certain[VOLUME] = max(certain.values())
+            certain[VOLUME] = certain[PICTURE]
         heads[question] = Head(kinds, certain[PICTURE], certain[VOLUME])
         table[question] = {
             case: {

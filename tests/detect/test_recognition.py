@@ -3,7 +3,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from meninx._detect.findings import Findings
+from meninx._detect.head_slices import brain_slices
+from meninx._detect.loading import load_detector
 from meninx._detect.recognition import (
+    TURNS,
     Head,
     Recognized,
     is_turned,
@@ -113,3 +117,71 @@ def test_a_turn_is_undone_only_if_the_picture_is_upright_afterwards():
     assert is_turned(PICTURE, 180, before, upright, HEADS)
     assert not is_turned(PICTURE, 180, before, before, HEADS)
     assert not is_turned(PICTURE, 270, before, upright, HEADS)
+
+
+class Knowing:
+    """An engine that knows an upright picture, and so in which turn it sees it."""
+
+    def __init__(self, engine, upright):
+        self.engine, self.upright = engine, upright
+
+    def run(self, x):
+        """Return the output of the engine, with logits of HEADS that name sequence and turn."""
+        turned = [np.rot90(self.upright, turn // 90, axes=(2, 3)) for turn in TURNS]
+        nearest = int(np.argmin([np.abs(x - other).mean() for other in turned]))
+        row = np.zeros(13, dtype=np.float32)
+        row[2] = 9  # T1c
+        row[9 + HEADS["turn"].kinds.index(str(TURNS[nearest]))] = 9
+        return self.engine.run(x)._replace(recognition=np.tile(row, (len(x), 1)))
+
+
+@pytest.fixture
+def knowing(sick):
+    detector = load_detector()
+    image = sick.scan.slice(int(sick.mask.sum(axis=(0, 1)).argmax())).image
+    upright = Scan("upright.png", np.ascontiguousarray(image.T[:, :, None]))
+    stack, _ = detector.input_stack(upright, brain_slices(upright))
+    detector.card = replace(detector.card, heads=HEADS)
+    detector._engine = Knowing(detector._engine, detector.card.preprocessing.normalize(stack))
+    return detector, image, upright
+
+
+@pytest.mark.parametrize("turn", [90, 180, 270])
+def test_a_turned_picture_gets_the_answer_of_the_upright_one_in_its_own_coordinates(knowing, turn):
+    detector, image, upright = knowing
+    turned = np.rot90(image, turn // 90)
+    scan = Scan("turned.png", np.ascontiguousarray(turned.T[:, :, None]))
+    found, expected = detector.score(scan), detector.score(upright)
+    assert found.recognized == replace(expected.recognized, turn=turn)
+    assert found.logit == pytest.approx(expected.logit, abs=0.3)
+    assert [warning.code for warning in found.warnings] == ["turned_back", "sequence_recognized"]
+    assert [warning.code for warning in expected.warnings] == ["sequence_recognized"]
+    marked = np.zeros(image.shape)
+    row, column = upright.slice(0).position_of(expected.slices[0].peak)
+    marked[row, column] = 1
+    wanted = np.argwhere(np.rot90(marked, turn // 90))[0]
+    assert np.abs(wanted - scan.slice(0).position_of(found.slices[0].peak)).max() <= 2
+    cells = np.rot90(expected.slices[0].cells, turn // 90)
+    # The margins around a head that is not square differ by a pixel.
+    assert np.abs(found.slices[0].cells - cells).mean() < 0.02
+
+
+def test_types_are_named_for_a_picture_that_is_recognized_as_t1c(knowing):
+    detector, _, upright = knowing
+    found = replace(detector.score(upright), decision="tumor")
+    assert (found.sequence, found.scored_as) == ("unknown", "T1c")
+    assert found.as_json()["types"]
+    assert not replace(found, recognized=Recognized()).as_json()["types"]
+    assert Findings.from_json(found.as_json()).as_json() == found.as_json()
+
+
+def test_a_recognized_sequence_chooses_the_calibrator_of_a_volume(knowing, sick):
+    detector, _, _ = knowing
+    found = detector.score(replace(sick.scan, sequence="unknown"))
+    calibration = detector.card.calibration
+    assert found.reference == calibration.reference(volume=True, sequence="T1c")
+    other = detector.score(replace(sick.scan, sequence="unknown", other_contrast=True))
+    assert other.reference == calibration.reference(volume=True)
+    evidence = detector.score_study([found], "s")
+    assert evidence.weighed[0].sequence == "T1c"
+    assert evidence.reference == found.reference

@@ -160,11 +160,10 @@ def is_turned(
         heads: Heads by name, in the order of the logits.
 
     Returns:
-        Whether the probability of the rotation as stored, and of none afterwards, is certain in the
-        mean.
+        Whether both the rotation as stored, and that there is none afterwards, are certain.
     """
     first, second = (_mean_probabilities(logits, heads)[TURN] for logits in (before, after))
-    return (first[str(turn)] + second["0"]) / 2 >= _certain(scan, heads[TURN])
+    return min(first[str(turn)], second["0"]) >= _certain(scan, heads[TURN])
 
 
 def sequence_scored_as(named: Sequence, recognized: Recognized | None) -> Sequence:
