@@ -180,7 +180,7 @@ def test_a_verb_asks_for_nothing_and_leaves_only_its_output(place, pictures, ser
             peer=address,
             recipe=tmp_path / "recipe.toml",
             config=tmp_path / "meninx.toml",
-            detector=shipped_detector(),
+            detector=shipped_detector("fp32"),
         )
         (tmp_path / "commands.json").write_text(json.dumps(commands))
         with place.running("-c", DRIVER, tmp_path / "commands.json") as process:

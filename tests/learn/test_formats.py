@@ -53,6 +53,11 @@ def test_a_format_that_would_change_the_answers_is_not_written(pictures, tmp_pat
     assert not (tmp_path / "x.onnx").exists()
 
 
+def test_a_rounded_detector_is_not_written_in_another_format(pictures, tmp_path):
+    with pytest.raises(ModelError, match="in 8 bits can't be written"):
+        export(shipped_detector("int8"), tmp_path / "x.onnx", "fp32", pictures)
+
+
 def test_a_detector_agrees_with_itself(pictures):
     inputs = inputs_of(load_detector(), pictures[:3])
     assert inputs.shape[:2] == (3, 3)

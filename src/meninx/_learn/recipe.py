@@ -414,7 +414,10 @@ def _impossible(recipe: Recipe) -> list[str]:
         if size % COARSE_STRIDE
     ]
     sides = (*training.smaller_sizes, recipe.training_size)
-    if list(sides) != sorted(set(sides)) or any(side % COARSE_STRIDE for side in sides):
+    ordered = list(sides) == sorted(set(sides))
+    if training.smaller_sizes and not (
+        ordered and all(side % COARSE_STRIDE == 0 for side in sides)
+    ):
         faults.append(
             f"training.smaller_sizes: expected rising multiples of {COARSE_STRIDE} below "
             f"{recipe.training_size}, found {list(training.smaller_sizes)}"

@@ -84,8 +84,16 @@ def convert(source: Path, target: Path, wanted: Format, calibration: FloatBatch)
         wanted: Number format: `fp32`, `fp16`, which is faster on GPUs only, or `int8`.
         calibration: Normalized slices that set the ranges of `int8`, shape (n, 3, h, w); best of
             the pictures that the detector learned from.
+
+    Raises:
+        ModelError: If the source is in 8 bits.
     """
     source, target = source.resolve(), target.resolve()
+    if any(node.op_type == "QuantizeLinear" for node in onnx.load(source).graph.node):
+        raise ModelError(
+            f"{source}: a detector in 8 bits can't be written in another format; name the file that "
+            "it was made from"
+        )
     # ONNX Runtime leaves files of large tensors in the working directory.
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         # Folding constants turns weights that are stored in half precision into single precision.
