@@ -91,8 +91,8 @@ def convert(source: Path, target: Path, wanted: Format, calibration: FloatBatch)
     source, target = source.resolve(), target.resolve()
     if any(node.op_type == "QuantizeLinear" for node in onnx.load(source).graph.node):
         raise ModelError(
-            f"{source}: a detector in 8 bits can't be written in another format; name the file that "
-            "it was made from"
+            f"{source}: a detector in 8 bits can't be written in another format; name the file "
+            "that it was made from"
         )
     # ONNX Runtime leaves files of large tensors in the working directory.
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
