@@ -37,6 +37,7 @@ VERBS = {
     "score-archive": ("score-archive", ".", "--out", "{}"),
     "deidentify": ("deidentify", ".", "--output", "{}", "--key", "key"),
     "fetch-study": ("fetch-study", "1.2.3", "--from", "http://127.0.0.1:9", "--output", "{}"),
+    "export-opinions": ("export-opinions", "{}", "--data", "web"),
     "serve": ("serve", "--port", "0", "--data", "{}"),
     "receive": ("receive", "--port", "0", "--data", "{}"),
 }

@@ -707,6 +707,11 @@ def test_an_exam_that_comes_by_page_and_by_node_is_stored_and_scored_once(server
     assert len(list((server.settings.studies / study["id"] / "files").iterdir())) == len(files)
     packed = {name: compressed(data) for name, data in files.items()}
     assert node.upload(packed).status_code == 200
+    # A database of the first version named files by their bytes.
+    folder = server.settings.studies / study["id"] / "files"
+    for number, path in enumerate(sorted(folder.iterdir())):
+        path.rename(folder / f"{number:064x}.dcm")
+    assert node.upload(sent).status_code == 200
     # A reader has said something: still the same exam, which is not scored again.
     page.post(f"/studies/{study['id']}/opinions", verdict="tumor")
     assert node.upload(dict(list(sent.items())[1:])).json()["id"] == study["id"]

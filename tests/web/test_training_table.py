@@ -62,7 +62,11 @@ def exported(server, out):
 def test_answers_places_and_pseudonyms_are_in_the_table(server, case, tmp_path):
     study, rene, ada = case
     say(rene, study, about="region", scan=0, region=1)
+    say(ada, study, box={"from": [1, 1, 1], "to": [2, 2, 2]})
+    say(ada, study, "no_tumor")  # the box is no tumor's any more
     say(rene, study, box=BOX)
+    say(rene, study, box={"from": [30, 20, 3], "to": [30, 20, 3]})
+    say(rene, study)  # boxes of earlier opinions stay
     say(ada, study, "tumor", scan=0)
     say(ada, study, "no_tumor", about="region", scan=1, region=1)
     say(ada, study, "no_tumor", about="region", scan=1, region=2)
@@ -77,7 +81,7 @@ def test_answers_places_and_pseudonyms_are_in_the_table(server, case, tmp_path):
     assert rows[0]["person"] not in ("k", study)
     mask = np.asarray(nibabel.load(tmp_path / rows[0]["mask"]).dataobj)
     expected = np.zeros(SHAPE, dtype=bool)
-    expected[62:79, 35:46, 9:14] = expected[10:15, 20:23, 3:5] = True
+    expected[62:79, 35:46, 9:14] = expected[10:15, 20:23, 3:5] = expected[30, 20, 3] = True
     assert (mask.astype(bool) == expected).all()
     assert (rows[1]["mask"], rows[2]["mask"]) == ("", "")
     table = read_rows_of_table(tmp_path / TABLE)

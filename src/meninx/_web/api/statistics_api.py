@@ -47,7 +47,8 @@ class StatisticsResponse(BaseModel):
 class Report(Body):
     """What a DICOM node says of itself: of its inbox now, and `failed` and `refused` since then."""
 
-    title: str = Field(min_length=1, max_length=16)
+    # An application entity title (PS3.8 9.3.2).
+    title: str = Field(pattern=r"^[ -\[\]-~]{1,16}$")
     started: str = Field(max_length=40)
     instances: Count
     studies: Count

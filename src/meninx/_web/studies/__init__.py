@@ -1,1 +1,1 @@
-"""Studies of the web application: received, scored, listed, shown, measured."""
+"""Studies of the web application: received, scored, listed, shown, sent, measured."""

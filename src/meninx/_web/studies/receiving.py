@@ -2,7 +2,9 @@
 
 import hashlib
 import shutil
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from meninx._errors import InputError, OptionError
+from meninx._scan.dicom.content import Content, content_of
 from meninx._scan.dicom.heading import NAME_SEPARATOR, Heading
 from meninx._scan.limits import DEFAULT_LIMITS
 from meninx._web.auth.accounts import Reader
@@ -259,18 +262,35 @@ def _study_with_all(
     query, names = _same_exam(study), arrival.stored_names().values()
     for stored in session.scalars(query) if query is not None else ():
         folder = settings.studies / stored.id / FILES
-        if all(_is_stored(folder, name) for name in names):
+        if not _missing(folder, names):
             return stored
     return None
 
 
-def _is_stored(folder: Path, name: str) -> bool:
-    """Return whether a study has a file, or one of the same content that is compressed or not."""
-    content = content_in_name(name)
-    if (folder / name).exists() or content is None:
-        return (folder / name).exists()
-    held = (content_in_name(path.name) for path in folder.glob(f"{content.elements}-*"))
-    return any(content.same(other) for other in held if other is not None)
+def _missing(folder: Path, names: Iterable[str]) -> set[str]:
+    """Return the names of those files whose content a study's folder does not have.
+
+    Args:
+        folder: Folder of a study's files.
+        names: Names under which new files would be stored.
+
+    Returns:
+        Those that are new; a DICOM file is not, if its instance is there compressed or unpacked.
+    """
+    new = {name for name in names if not (folder / name).exists()}
+    held: dict[str, list[Content]] = defaultdict(list)
+    for path in folder.glob("*.dcm") if new else ():
+        content = content_in_name(path.name)
+        if content is None:  # stored by the first version, or its bytes alone can be compared
+            with suppress(InputError):
+                content = content_of(path)
+        if content is not None:
+            held[content.elements].append(content)
+    return {name for name in new if not _is_held(content_in_name(name), held)}
+
+
+def _is_held(content: Content | None, held: Mapping[str, list[Content]]) -> bool:
+    return content is not None and any(map(content.same, held.get(content.elements, ())))
 
 
 def _study_to_extend(session: Session, study: Study) -> Study | None:
@@ -290,9 +310,9 @@ def _extend(
 ) -> None:
     """Add files to a study, of which at least one is new; it is then scored again."""
     folder = settings.studies / study.id / FILES
-    names = {
-        path: name for path, name in arrival.stored_names().items() if not _is_stored(folder, name)
-    }
+    stored_names = arrival.stored_names()
+    missing = _missing(folder, stored_names.values())
+    names = {path: name for path, name in stored_names.items() if name in missing}
     # Written first, to lock the row: another upload that adds to the study waits here.
     session.execute(
         update(Study).where(Study.id == study.id).values(state=RECEIVED, lease=None, attempts=0)

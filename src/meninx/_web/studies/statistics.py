@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 from statistics import median
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from meninx._web.auth.accounts import Reader
@@ -81,10 +81,11 @@ def statistics(session: Session, reader: Reader, weeks: int, project: str = "") 
     for opinion in session.scalars(said.order_by(Opinion.id)):
         opinions[opinion.study_id].append(opinion)
     total, by_week = Numbers(), [Numbers() for _ in range(weeks)]
-    for study in studies:
+    for study_id, received, finished, state, decision in studies:
+        study = _Arrived(received, finished, state, decision)
         week = min((study.received.date() - monday).days // 7, weeks - 1)
         for numbers in (total, by_week[week]):
-            _add(numbers, study, opinions[study.id])
+            _add(numbers, study, opinions[study_id])
     return {
         "project": project,
         "total": total.as_json(),
@@ -104,7 +105,24 @@ def _week(monday: date) -> dict[str, str]:
     return {"week": f"{year}-W{number:02}", "starts": monday.isoformat()}
 
 
-def _add(numbers: Numbers, study: "Row[Any]", opinions: Sequence[Opinion]) -> None:
+@dataclass(frozen=True)
+class _Arrived:
+    """What is counted of a study.
+
+    Args:
+        received: Time of its arrival.
+        finished: Time of its finding; None before.
+        state: How far it came.
+        decision: Its answer or status; None before.
+    """
+
+    received: datetime
+    finished: datetime | None
+    state: str
+    decision: str | None
+
+
+def _add(numbers: Numbers, study: _Arrived, opinions: Sequence[Opinion]) -> None:
     """Count one study."""
     numbers.received += 1
     if study.state != DONE:

@@ -142,7 +142,7 @@ def _rows_of(
             done.left_out[reason or _NOT_SCORED] += 1
             continue
         tumor = "tumor" in answers.values()
-        places = [opinion for opinion in _latest(about) if opinion.verdict == "tumor"]
+        places = _places(about)
         name, folder = f"{study.id}-{view.number}", settings.studies / study.id / SHOWN
         picture, mask = _write(shown, places if tumor else [], folder, out, name)
         done.tumor += tumor
@@ -195,6 +195,28 @@ def _latest(opinions: Iterable[Opinion]) -> list[Opinion]:
     for opinion in opinions:
         latest.setdefault((opinion.user_name, opinion.region_number), opinion)
     return list(latest.values())
+
+
+def _places(opinions: Sequence[Opinion]) -> list[Opinion]:
+    """Return the opinions that say where a tumor is: accepted regions, and all marked boxes.
+
+    Args:
+        opinions: Opinions on a series, the newest first.
+
+    Returns:
+        Of each reader the latest on each region, if it accepts or corrects that, and each box that
+        was marked with *tumor* since the reader last said otherwise.
+    """
+    places = [opinion for opinion in _latest(opinions) if opinion.region_number is not None]
+    denied = set()
+    for opinion in opinions:
+        if opinion.region_number is not None or opinion.user_name in denied:
+            continue
+        if opinion.verdict != "tumor":
+            denied.add(opinion.user_name)
+        elif opinion.box is not None:
+            places.append(opinion)
+    return [opinion for opinion in places if opinion.verdict == "tumor"]
 
 
 def _answers(view: SeriesView, opinions: Sequence[Opinion]) -> dict[str, str]:
