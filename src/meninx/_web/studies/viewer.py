@@ -72,7 +72,9 @@ def hanging(shown: SeriesView, layout: str) -> list[SeriesView]:
         return order, view.plane != shown.plane, view.number
 
     others = [view for view in series_views(shown.study) if view.viewer and view != shown]
-    seen, first, further = {shown.finding.sequence}, [], []
+    seen = {shown.finding.sequence}
+    first: list[SeriesView] = []
+    further: list[SeriesView] = []
     for view in sorted(others, key=rank):
         (further if view.finding.sequence in seen else first).append(view)
         seen.add(view.finding.sequence)
