@@ -111,9 +111,14 @@ def clinic(folder: Path) -> Iterator[Clinic]:
     ]
     for study in studies.values():
         server.work(study)
-    ada.post(f"/studies/{studies['Roe^Richard']}/opinions", verdict="agree", note="meningioma")
-    for reader in (rene, ada):
-        reader.post(f"/studies/{studies['before']}/opinions", verdict="agree")
+    said = [
+        (ada, "Roe^Richard", "tumor"),
+        (rene, "before", "no_tumor"),
+        (ada, "before", "no_tumor"),
+    ]
+    for reader, title, verdict in said:
+        opinion = reader.post(f"/studies/{studies[title]}/opinions", verdict=verdict, about="study")
+        assert opinion.status_code == 303, opinion.text
     server.jobs.close()
     with served(folder / "served", "--no-worker") as address:
         yield Clinic(address, studies["now"], studies["before"], studies["photograph"])

@@ -106,6 +106,8 @@ def take(browser: Any, hospital: Clinic, width: int, output: Path, names: list[s
         for fault in faults_of(page):
             print(f"{name} at {width}: {fault}", flush=True)
             faults += 1
+        # What the actions set would be kept for the next page.
+        page.evaluate("localStorage.clear(); sessionStorage.clear()")
     report = page.request.get(f"{hospital.address}/studies/{hospital.now}/report.pdf")
     (output / "web-report.pdf").write_bytes(report.body())
     context.close()

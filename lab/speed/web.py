@@ -211,7 +211,7 @@ def many_listed(settings: Settings) -> None:
         session.add_all(studies)
         session.flush()
         session.add_all(
-            Opinion(study_id=study.id, user_name="ada", verdict="agree", signature="")
+            Opinion(study_id=study.id, user_name="ada", verdict="tumor", signature="")
             for study in studies[::3]
         )
     engine.dispose()
