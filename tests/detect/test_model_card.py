@@ -42,6 +42,17 @@ def test_a_card_reads_back_what_it_wrote(card):
     assert ModelCard.from_metadata(card.to_metadata()) == card
 
 
+def test_a_viewer_shows_the_main_facts_a_line_each():
+    facts = dataclasses.replace(WHOLE, license="CC BY-NC-SA 4.0").to_metadata()
+    assert next(iter(facts)) == KEY
+    assert facts["name"] == "plain"
+    assert facts["license"] == "CC BY-NC-SA 4.0"
+    assert "not for diagnosis" in facts["use"]
+    assert facts["types"] == "glioma"
+    assert facts["files learned from"] == "1"
+    assert all("\n" not in value for value in facts.values())
+
+
 @pytest.mark.parametrize("number", [1, 3, 4, FORMAT + 1])
 def test_another_format_is_reported_with_advice(number):
     values = json.loads(WHOLE.to_metadata()[KEY]) | {"format": number}

@@ -137,12 +137,21 @@ class ModelCard:
     license: str = ""
 
     def to_metadata(self) -> dict[str, str]:
-        """Return the card as metadata of an ONNX file."""
+        """Return the card as metadata of an ONNX file, its main facts a key each for viewers."""
         values = dataclasses.asdict(self) | {
             "seen_slices": self.seen_slices.as_json(),
             "format": FORMAT,
         }
-        return {KEY: json.dumps(values)}
+        facts = {
+            "name": self.name,
+            "use": "finds tumors in brain MRI; for research, not for diagnosis",
+            "license": self.license or "Apache-2.0",
+            "input": f"slice below, slice, slice above: {self.preprocessing.size} px, "
+            f"mean {self.preprocessing.mean:g}, standard deviation {self.preprocessing.std:g}",
+            "types": ", ".join(self.types) or "none",
+            "files learned from": str(len(self.seen)),
+        }
+        return {KEY: json.dumps(values), **facts}
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str]) -> "ModelCard":
