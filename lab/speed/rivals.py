@@ -54,6 +54,8 @@ def answer():
     detector.predict(sys.argv[1])
 """
 EAGER = f"""
+import torch
+from torchvision.models import resnet18
 network = resnet18(weights=None).eval()
 picture = torch.rand(1, 3, {EAGER_SIDE}, {EAGER_SIDE})
 def answer():

@@ -4,6 +4,7 @@ The disk is full, the database is an older one, the node is killed, and the fold
 """
 
 import json
+import logging
 import os
 import shutil
 import signal
@@ -171,7 +172,7 @@ def test_from_nothing_to_results_in_a_pacs_and_back_up_again(disk, tmp_path, sic
                 if disk.is_mount():
                     fill_and_free_the_disk(site, disk, studies[1])
                 else:
-                    print("no right to mount a small disk: that it was full is left out")
+                    logging.getLogger(__name__).warning("no right to mount: no disk was full")
                 assert site.send(studies[1])
                 wait_for(lambda: site.metrics()["meninx_node_studies", "waiting"])
                 node.kill()
