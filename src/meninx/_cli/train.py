@@ -121,12 +121,14 @@ def train(
     path = find_recipe(recipe)
     parse_split(split)
     with needs_extra("train"):
-        from meninx._learn.fit.training import train as run_training
         from meninx._learn.recipe import changed_recipe, read_recipe
     chosen = read_recipe(path)
     if preview is not None:
         _write_preview(chosen, data, label, preview)
         return
+    # After the preview, which does not need it: Lightning takes ten seconds to import.
+    with needs_extra("train"):
+        from meninx._learn.fit.training import train as run_training
     if data is None:
         raise OptionError(
             "DATA is missing: name class folders, volumes beside their masks, or a manifest"
