@@ -1,8 +1,10 @@
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from meninx._detect.engine import Workers
 from meninx._detect.findings import Findings
 from meninx._detect.head_slices import brain_slices
 from meninx._detect.loading import load_detector
@@ -124,6 +126,12 @@ class Knowing:
 
     def __init__(self, engine, upright):
         self.engine, self.upright = engine, upright
+        self.threads = 1
+
+    @contextmanager
+    def workers(self, count, *, alone=True):
+        """Yield this thread."""
+        yield Workers(self.run, count)
 
     def run(self, x):
         """Return the output of the engine, with logits of HEADS that name sequence and turn."""
