@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lab.release.linear_heads import by_people, by_sites, certain_from, fit_head
 from lab.release.recognition_slices import PICTURE, VOLUME
-from meninx._detect.recognition import LIKELY, PLANE, SEQUENCE, SKULL, TURN, TURNS, Head
+from meninx._detect.recognition import PLANE, SEQUENCE, SKULL, TURN, TURNS, Head
 
 QUESTIONS = (SEQUENCE, PLANE, SKULL, TURN)
 # Share of named scans and pictures of people held out whose kind may be wrong: a quarter of 1 %,
@@ -115,7 +115,7 @@ def _two_looks(kinds: tuple[str, ...], shares: NDArray[np.float64]) -> NDArray[n
 
     Returns:
         Probability of upright; where another turn is likely, the smaller one of its probability
-        and that of upright once it is undone; 0 where nothing is likely; shape (n,).
+        and that of upright once it is undone, shape (n,).
     """
     ordered = shares[:, [kinds.index(str(turn)) for turn in TURNS]]
     pictures = ordered.reshape(-1, len(TURNS), len(TURNS))
@@ -124,8 +124,7 @@ def _two_looks(kinds: tuple[str, ...], shares: NDArray[np.float64]) -> NDArray[n
         for stored, look in enumerate(looks):
             turn = int(look.argmax())
             after = looks[(stored - turn) % len(TURNS), 0]
-            both = min(look[turn], after) if turn else look[0]
-            certainty[picture, stored] = both if look[turn] >= LIKELY else 0.0
+            certainty[picture, stored] = min(look[turn], after) if turn else look[0]
     return certainty.ravel()
 
 

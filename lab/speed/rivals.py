@@ -31,9 +31,9 @@ for _ in range(3):
 times, networks = [], []
 for _ in range({runs}):
     began = time.perf_counter()
-    network = answer()
+    spent = answer()
     times.append((time.perf_counter() - began) * 1e3)
-    networks.append(network or 0.0)
+    networks.append(spent or 0.0)
 print(json.dumps([times, networks]))
 """
 MENINX = """

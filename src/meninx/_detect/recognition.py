@@ -20,8 +20,6 @@ Skull = Literal["on", "stripped"]
 # Counterclockwise rotation of a picture's content from upright, degrees.
 Turn = Literal[0, 90, 180, 270]
 TURNS: tuple[Turn, ...] = get_args(Turn)
-# Probability from which a rotation is tried.
-LIKELY = 0.5
 # Code of the warning that a file does not say which way its slices are turned.
 _UNORIENTED = "orientation_doubtful"
 
@@ -130,14 +128,14 @@ def turn_to_try(scan: Scan, logits: NDArray[np.float32], heads: Mapping[str, Hea
         heads: Heads by name, in the order of the logits.
 
     Returns:
-        The likely rotation, degrees; 0 where slices are likely upright, where nothing is likely,
-        and where the file gives an orientation.
+        The rotation that is certain at first look, degrees; 0 where there is none, and where the
+        file gives an orientation.
     """
     if TURN not in heads or _is_oriented(scan):
         return 0
     shares = _mean_probabilities(logits, heads)[TURN]
     kind = max(shares, key=lambda kind: shares[kind])
-    return cast("Turn", int(kind)) if shares[kind] >= LIKELY else 0
+    return cast("Turn", int(kind)) if shares[kind] >= _certain(scan, heads[TURN]) else 0
 
 
 def is_turned(

@@ -13,6 +13,9 @@ from meninx._scan.intensity import intensity_range
 from meninx._scan.scan import Scan, Slice
 
 RGBImage = NDArray[np.uint8]
+# Largest product of matrices, multiplications, that OpenBLAS computes in the calling thread. Its
+# other threads spin afterwards: on two cores the next slice's network then takes twice as long.
+_ONE_THREAD = 262_144
 
 # From 0 to 1: dark red, orange, pale yellow. Lightness increases monotonically, for print and color
 # blindness.
@@ -89,7 +92,11 @@ class _Enlargement:
     def heatmap(self, cells: NDArray[np.float32]) -> FloatImage:
         """Return the heat of a slice, 0..1, 0 outside the network's input."""
         heat = np.zeros(self.shape, dtype=np.float32)
-        np.clip(self.down @ cells @ self.across, 0, 1, out=heat[self.crop])
+        seen = heat[self.crop]
+        rows = max(1, _ONE_THREAD // max(1, self.across.size))
+        for first in range(0, len(self.down), rows):
+            part = slice(first, first + rows)
+            np.clip(self.down[part] @ cells @ self.across, 0, 1, out=seen[part])
         return heat
 
 
