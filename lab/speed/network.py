@@ -26,8 +26,9 @@ from meninx._assess.speed import machine
 from meninx._data.manifest import read_manifest
 from meninx._detect.detector import Detector
 from meninx._detect.head_slices import brain_slices
-from meninx._detect.loading import PRECISIONS, shipped_detector
+from meninx._detect.loading import shipped_detector
 from meninx._detect.pooling import slice_logits
+from meninx._detect.precision import PRECISIONS
 from meninx._detect.runtimes import import_onnxruntime
 from meninx._learn.file.formats import inputs_of
 from meninx._synthesis.phantom_studies import make_studies

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from meninx._assess.speed import SERIES_SLICES, Spread, make_inputs
-from meninx._detect.loading import PRECISIONS
+from meninx._detect.precision import PRECISIONS
 from meninx._scan.reading import read_scans
 
 

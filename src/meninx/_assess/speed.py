@@ -22,7 +22,8 @@ from PIL import Image
 
 from meninx._detect.detector import Detector
 from meninx._detect.head_slices import brain_slices
-from meninx._detect.loading import Precision, load_detector
+from meninx._detect.loading import load_detector
+from meninx._detect.precision import Precision
 from meninx._render.heatmap import overlay, slice_heatmap
 from meninx._scan.reading import read_scans
 from meninx._scan.scan import Scan

@@ -10,7 +10,7 @@ import typer
 from meninx._cli.extras import needs_extra
 from meninx._cli.options import JsonOption, ModelOption
 from meninx._cli.writable import check_folder
-from meninx._detect.loading import PRECISIONS, Precision
+from meninx._detect.precision import PRECISIONS, Precision
 from meninx._processes import usable_cores
 
 if TYPE_CHECKING:

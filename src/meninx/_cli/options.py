@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from meninx._detect.loading import Precision
+from meninx._detect.precision import Precision
 from meninx._errors import OptionError
 from meninx._logs import LogStyle
 

@@ -24,7 +24,7 @@ from meninx._cli.output import (
 from meninx._cli.progress import with_progress
 from meninx._detect.calibrator import PREVALENCE, OperatingPoint
 from meninx._detect.decision import DEFAULT_COVERAGE
-from meninx._detect.loading import DEFAULT_PRECISION
+from meninx._detect.precision import DEFAULT_PRECISION
 from meninx._errors import OptionError
 
 if TYPE_CHECKING:

@@ -3,16 +3,12 @@
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal, get_args
 
 from meninx._detect.calibrator import PREVALENCE, OperatingPoint
 from meninx._detect.decision import DEFAULT_COVERAGE
 from meninx._detect.detector import Detector
+from meninx._detect.precision import DEFAULT_PRECISION, Precision
 from meninx._errors import ModelError
-
-Precision = Literal["int8", "fp32"]
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
-DEFAULT_PRECISION: Precision = "int8"
 
 
 def load_detector(
