@@ -39,7 +39,7 @@ def load_network(path: str | Path | None = None) -> Backbone:
     weights = file.with_suffix(".safetensors")
     if not weights.is_file():
         raise ModelError(f"{weights}: the weights of the detector file are missing beside it")
-    network = network_of(load_detector(file, threads=1).card.top_cells)
+    network = network_of(load_detector(file, threads=1).card)
     load_weights(network, weights)
     return network.eval()
 
@@ -67,7 +67,7 @@ def features(network: Backbone, x: Tensor) -> Tensor:
         x: Slices, as `inputs` returns them, shape (n, 3, s, s).
 
     Returns:
-        Features, shape (n, 512).
+        Features, shape (n, 512); of ResNet-50 (n, 2048).
     """
     maps = network.stage_maps(x)[-1]
     return maps.mean((2, 3))

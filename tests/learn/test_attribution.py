@@ -68,7 +68,7 @@ def test_every_method_gives_a_map_of_the_input_s_size(method, network, x):
 
 def test_the_cells_are_those_of_the_detector(sick):
     detector = load_detector()
-    network = network_of(detector.card.top_cells).eval()
+    network = network_of(detector.card).eval()
     load_weights(network, shipped_detector("fp32").with_suffix(".safetensors"))
     stack, _ = detector.input_stack(sick.scan, brain_slices(sick.scan))
     middle = len(stack) // 2

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from torchvision.models import resnet18
+from torchvision.models import resnet18, resnet34
 
 from lab.release.training import train_unpacked
 from meninx._assess.cases import Copies, unseen
@@ -46,7 +46,14 @@ from meninx._learn.input.augmentation.batch import SliceBatch
 from meninx._learn.input.dataset import MASKED, TUMOR_FREE, UNMASKED, Facts, SliceDataset
 from meninx._learn.input.sampling import ShareSampler, weights_of
 from meninx._learn.model.network import CellNetwork, PooledNetwork, build_network
-from meninx._learn.recipe import LossRecipe, Recipe, SamplingRecipe, read_recipe, read_stages
+from meninx._learn.recipe import (
+    LossRecipe,
+    NetworkRecipe,
+    Recipe,
+    SamplingRecipe,
+    read_recipe,
+    read_stages,
+)
 from meninx._synthesis.phantom_studies import make_studies
 from meninx._synthesis.writing import write_studies
 from tests.commands import meninx
@@ -440,8 +447,23 @@ def test_imagenet_weights_from_a_file(tmp_path):
     with pytest.raises(OptionError, match="names no file"):
         initialize(network, "random", None, "abc")
     (tmp_path / "bad.pth").write_bytes(b"words")
-    with pytest.raises(ModelError, match="no readable ResNet-18"):
+    with pytest.raises(ModelError, match="no fitting ResNet"):
         initialize(network, "imagenet", tmp_path / "bad.pth")
+
+
+def test_weights_of_another_backbone_are_refused_by_name(labeled, tmp_path):
+    # A ResNet-34 has every weight of a ResNet-18: without the check it was loaded in part.
+    save_file(resnet34(weights=None).state_dict(), tmp_path / "resnet34.safetensors")
+    with pytest.raises(ModelError, match=r"weights of resnet34, and network\.backbone is resnet18"):
+        initialize(PooledNetwork(), "imagenet", tmp_path / "resnet34.safetensors")
+    network = PooledNetwork(backbone="resnet34")
+    initialize(network, "imagenet", tmp_path / "resnet34.safetensors")
+    with pytest.raises(ModelError, match=r"weights of resnet18, and network\.backbone is resnet34"):
+        fill_from_shipped(network)
+    recipe = Recipe(network=NetworkRecipe(backbone="resnet50", initialization="meninx"))
+    with pytest.raises(OptionError, match="shipped weights are those of resnet18: begin with"):
+        train(read_manifest(labeled), recipe, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_imagenet_without_network_says_what_to_do(tmp_path, monkeypatch):

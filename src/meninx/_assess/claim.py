@@ -158,7 +158,7 @@ def _answers_of(model: Detector | Classifier, result: Evaluation) -> dict[int, s
             31: "maps by occlusion: the logit that is lost when a place is covered",
         }
     return {
-        1: "deep learning: convolutional network, ResNet-18",
+        1: f"deep learning: convolutional network, {model.card.network_title}",
         9: f"crop to the head, {model.card.preprocessing.size} px, intensities scaled by "
         "percentiles",
         19: "folds that share slices or patients, allowed by the user"
@@ -166,6 +166,6 @@ def _answers_of(model: Detector | Classifier, result: Evaluation) -> dict[int, s
         else "folds stratified by label, fixed by content; copies and patients kept together",
         22: f"detector {model.card.name}; its file holds the whole network",
         26: "chosen by the training run alone, without the cases of this evaluation",
-        27: "none",
+        27: f"the mean of {len(model.card.members)} detectors" if model.card.members else "none",
         31: "the heat map is the decision itself: the score is a mean of its cells",
     }

@@ -21,6 +21,7 @@ from meninx._assess.cases import (
     unseen,
 )
 from meninx._assess.classifiers import Classifier, classified_cases
+from meninx._assess.ensembles import EnsembleGain, compare_with_members
 from meninx._assess.figures import (
     PREVALENCES,
     decision_figures,
@@ -73,6 +74,8 @@ class Evaluation:
             held-out logits.
         models: Name and SHA-256 of each detector.
         thresholds: Decision thresholds in use.
+        ensemble: An ensemble beside its members, or why that was not measured; None for a single
+            model.
     """
 
     cases: tuple[Case, ...]
@@ -93,6 +96,14 @@ class Evaluation:
     referral: tuple[ReferralPoint, ...]
     models: tuple[Mapping[str, str], ...]
     thresholds: tuple[float, ...]
+    ensemble: EnsembleGain | str | None = None
+
+    @property
+    def ensemble_text(self) -> str:
+        """What an ensemble gains and costs; empty for a single model."""
+        return (
+            self.ensemble.text if isinstance(self.ensemble, EnsembleGain) else self.ensemble or ""
+        )
 
     @property
     def misses(self) -> list[Case]:
@@ -136,6 +147,9 @@ class Evaluation:
             "figures": _as_json(self.figures),
             "shortcuts": {probe.name: probe.auroc.as_json() for probe in self.probes},
             "auroc_less_best_shortcut": self.advantage.as_json() if self.advantage else None,
+            "ensemble": self.ensemble.as_json()
+            if isinstance(self.ensemble, EnsembleGain)
+            else self.ensemble,
             "types": self._types_as_json(),
             "segmentation": _as_json(self.segmentation),
             "referral": [point.as_json() for point in self.referral],
@@ -202,8 +216,11 @@ def evaluate(
     left_out = chosen.left_out
     scored = {picture.id for picture in chosen.pictures}
     rest = [picture for picture in manifest.pictures if picture.id not in scored]
+    ensemble: EnsembleGain | str | None = None
     if isinstance(model, Detector):
         cases = score_cases(model, chosen.pictures, progress, workers)
+        if model.card.members:
+            ensemble = compare_with_members(model, cases, chosen.pictures, progress, workers)
     else:
         cases = classified_cases(model, chosen.pictures, progress, workers)
     return evaluate_cases(
@@ -215,6 +232,7 @@ def evaluate(
         others=unscored_cases(model.model, rest),
         prevalences=prevalences,
         progress=progress,
+        ensemble=ensemble,
     )
 
 
@@ -228,6 +246,7 @@ def evaluate_cases(
     others: Sequence[Case] = (),
     prevalences: Sequence[float] = PREVALENCES,
     progress: Progress = silent,
+    ensemble: EnsembleGain | str | None = None,
 ) -> Evaluation:
     """Compute all figures of scored cases.
 
@@ -240,6 +259,7 @@ def evaluate_cases(
         others: Further cases for the training of the shortcut probe; no figure counts them.
         prevalences: Shares of tumors, 0..1, for which PPV and NPV are stated.
         progress: Called with a step, the amount done, and the total.
+        ensemble: An ensemble beside its members, or why that was not measured.
 
     Returns:
         The evaluation.
@@ -282,6 +302,7 @@ def evaluate_cases(
         referral=tuple(referral_curve(findings, answers.tumor, answers.cluster)),
         models=tuple(models),
         thresholds=tuple(sorted({found.threshold or 0.0 for found in findings})),
+        ensemble=ensemble,
     )
 
 

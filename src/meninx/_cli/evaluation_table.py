@@ -42,8 +42,9 @@ def print_evaluation(result: "Evaluation", output: Path) -> None:
     console.print(table)
     if result.copies.known and (text := result.copies.text):
         console.print(text + ("." if result.leaking else ": left out."))
-    if text := verdict(result):
-        console.print(text)
+    for text in (verdict(result), result.ensemble_text):
+        if text:
+            console.print(text, markup=False)
     console.print("For research, not for diagnosis.", style="dim")
     typer.echo(f"report: {output / 'report.html'}", err=True)
 

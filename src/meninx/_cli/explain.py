@@ -110,6 +110,6 @@ def _network_of(detector: "Detector", model: Path | None) -> "Backbone":
             f"{weights}: no weights beside the detector file; Grad-CAM needs the "
             "detector.safetensors that `meninx train` wrote there"
         )
-    network = network_of(detector.card.top_cells)
+    network = network_of(detector.card)
     load_weights(network, weights)
     return network

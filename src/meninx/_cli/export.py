@@ -8,8 +8,10 @@ import typer
 from meninx._cli.extras import needs_extra
 from meninx._cli.labeled_data import load_manifest
 from meninx._cli.options import LabelOption
+from meninx._cli.progress import progress_of
 from meninx._cli.writable import check_file, check_folder
 from meninx._errors import OptionError
+from meninx._processes import usable_cores
 
 _DEFAULT_PICTURES = 400
 _SHIPPED = Path("meninx")
@@ -24,24 +26,37 @@ def export(
         ),
     ],
     output: Annotated[
-        Path, typer.Option(help="File to write, or folder of hugging-face.", show_default=False)
+        Path,
+        typer.Option(
+            help="File to write, or folder of hugging-face and ensemble.", show_default=False
+        ),
     ],
     data: Annotated[
         Path | None,
         typer.Option(
             help="Pictures like those to score: half of them calibrate, half check the result. "
-            "Not for hugging-face.",
+            "Not for hugging-face and ensemble.",
             show_default=False,
         ),
     ] = None,
     format: Annotated[
-        Literal["fp32", "fp16", "int8", "hugging-face"],
+        Literal["fp32", "fp16", "int8", "hugging-face", "ensemble"],
         typer.Option(
             help="Number format; int8 is fastest on CPUs, fp16 is faster on GPUs only. "
             "hugging-face writes a folder of weights (safetensors), configuration and card, and "
-            "sends nothing."
+            "sends nothing. ensemble joins MODEL and those of --with into one detector, and writes "
+            "a folder."
         ),
     ] = "int8",
+    others: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--with",
+            help="Further detector of an ensemble; repeat it for each. All lie in their run "
+            "folders, and have the validation fold in common, which calibrates the ensemble.",
+            show_default=False,
+        ),
+    ] = None,
     pictures: Annotated[
         int, typer.Option(min=20, help="Limit of the pictures of DATA.")
     ] = _DEFAULT_PICTURES,
@@ -53,10 +68,15 @@ def export(
 ) -> None:
     """Write a detector in another number format, unless its answers would change.
 
-    Or as a folder that tools of Hugging Face read. Needs the extra `train`.
+    Or as a folder that tools of Hugging Face read, or several as one. Needs the extra `train`.
     """
     with needs_extra("train"):
         from meninx._learn.file.formats import export as write
+    if (format == "ensemble") != bool(others):
+        raise OptionError("--format ensemble and --with FILE belong together")
+    if format == "ensemble":
+        _write_ensemble([model, *(others or ())], output)
+        return
     if format == "hugging-face":
         _write_hugging_face(model, output)
         return
@@ -85,3 +105,21 @@ def _write_hugging_face(model: Path, output: Path) -> None:
         shipped_detector("fp32") if is_shipped else model, output, shipped=is_shipped
     )
     typer.echo(f"{output}: {', '.join(file.name for file in files)}", err=True)
+
+
+def _write_ensemble(files: list[Path], output: Path) -> None:
+    """Write an ensemble, and say what it was calibrated on and what it has not."""
+    from meninx._detect.loading import load_detector
+    from meninx._learn.fit.ensemble import build_ensemble
+
+    check_folder(output, "--output")
+    with progress_of() as progress:
+        path = build_ensemble(files, output, progress, usable_cores())
+    calibration = load_detector(path, threads=1).card.calibration
+    shared = calibration.picture == calibration.volume
+    typer.echo(
+        f"{path}: the mean of {len(files)} detectors, calibrated on their validation fold; "
+        f"{'pictures and volumes share a calibrator, and ' if shared else ''}it has none by "
+        "sequence or of studies. What it gains: meninx evaluate, on other data",
+        err=True,
+    )

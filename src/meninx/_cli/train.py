@@ -57,7 +57,7 @@ def train(
         Path | None,
         typer.Option(
             help="Start from this file: detector.safetensors of another run, or with --init "
-            "imagenet torchvision's resnet18 file.",
+            "imagenet torchvision's file of the recipe's backbone.",
             show_default=False,
         ),
     ] = None,

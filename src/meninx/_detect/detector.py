@@ -99,6 +99,11 @@ class Detector:
         return _loaded_again, (type(self), self._loaded_with, self.model["sha256"], changed)
 
     @property
+    def path(self) -> Path:
+        """The detector file."""
+        return self._loaded_with[0]
+
+    @property
     def threads(self) -> int:
         """Number of threads that compute a scan."""
         return self._engine.threads

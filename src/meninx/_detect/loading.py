@@ -10,6 +10,9 @@ from meninx._detect.detector import Detector
 from meninx._detect.precision import DEFAULT_PRECISION, Precision
 from meninx._errors import ModelError
 
+# Folder beside an ensemble with a copy of each member's file.
+MEMBERS = "members"
+
 
 def load_detector(
     path: str | Path | None = None,
@@ -58,6 +61,43 @@ def load_detector(
 def cached_detector(path: Path | None = None, threads: int = 0) -> Detector:
     """Return a detector that is loaded once per process; see `load_detector`."""
     return load_detector(path, threads=threads)
+
+
+def members_of(ensemble: Detector) -> list[Detector]:
+    """Load the members of an ensemble, one thread each.
+
+    Args:
+        ensemble: Detector whose card names its members.
+
+    Returns:
+        The members, in the order of the card.
+
+    Raises:
+        ModelError: If a file is missing beside the ensemble, or another one.
+    """
+    members = []
+    for sha256 in ensemble.card.members:
+        path = member_file(ensemble.path.parent, sha256)
+        if not path.is_file():
+            raise ModelError(f"{path} is missing: copy the folder {MEMBERS} beside the ensemble")
+        member = load_detector(path, threads=1)
+        if member.model["sha256"] != sha256:
+            raise ModelError(f"{path}: another file than the member of the ensemble")
+        members.append(member)
+    return members
+
+
+def member_file(folder: Path, sha256: str) -> Path:
+    """Return where the copy of a member lies.
+
+    Args:
+        folder: Folder of the ensemble's file.
+        sha256: SHA-256 of the member's file.
+
+    Returns:
+        Its path, which need not exist.
+    """
+    return folder / MEMBERS / f"{sha256[:16]}.onnx"
 
 
 def shipped_detector(precision: Precision = DEFAULT_PRECISION) -> Path:

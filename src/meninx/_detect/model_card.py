@@ -22,6 +22,8 @@ KEY = "meninx"
 # about 1 in 40 million.
 SEEN_DIGITS = 16
 FORMAT = 5
+# Backbone of a detector file that names none.
+DEFAULT_BACKBONE = "resnet18"
 # File beside the shipped weights: the license that their training data require, in one line.
 _LICENSE_FILE = "LICENSE"
 # File beside them: the data they were evaluated on, and the limits of that, for readers.
@@ -121,6 +123,8 @@ class ModelCard:
             logits; empty for a detector without them.
         license: License of the weights, if their training data require one; empty for the license
             of the code.
+        backbone: Name of the network's ResNet, for those who load its weights.
+        members: SHA-256 of each detector of an ensemble; empty for a single network.
     """
 
     name: str
@@ -135,6 +139,13 @@ class ModelCard:
     ood_threshold: float | None = None
     heads: Mapping[str, Head] = field(default_factory=dict)
     license: str = ""
+    backbone: str = DEFAULT_BACKBONE
+    members: tuple[str, ...] = ()
+
+    @property
+    def network_title(self) -> str:
+        """The network's kind in words, such as ResNet-18."""
+        return self.backbone.replace("resnet", "ResNet-")
 
     def to_metadata(self) -> dict[str, str]:
         """Return the card as metadata of an ONNX file, its main facts a key each for viewers."""
@@ -148,6 +159,7 @@ class ModelCard:
             "license": self.license or "Apache-2.0",
             "input": f"slice below, slice, slice above: {self.preprocessing.size} px, "
             f"mean {self.preprocessing.mean:g}, standard deviation {self.preprocessing.std:g}",
+            "network": self.network_title,
             "types": ", ".join(self.types) or "none",
             "files learned from": str(len(self.seen)),
         }
@@ -190,6 +202,9 @@ class ModelCard:
                     for name, head in values.get("heads", {}).items()
                 },
                 license=str(values["license"]),
+                # Files of a ResNet-18 need not name it, as the shipped ones.
+                backbone=str(values.get("backbone", DEFAULT_BACKBONE)),
+                members=tuple(values.get("members", ())),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(

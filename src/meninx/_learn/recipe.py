@@ -40,7 +40,9 @@ class NetworkRecipe:
 
     Args:
         architecture: `cells`, which scores every cell of a slice and learns from masks, or
-            `pooled`, a plain ResNet-18 with global average pooling, which learns from labels only.
+            `pooled`, a plain ResNet with global average pooling, which learns from labels only.
+        backbone: The ResNet: `resnet18`, `resnet34` or `resnet50`. Only `resnet18` has shipped
+            weights.
         dropout: Share of feature maps left out in training, 0..1.
         initialization: First weights: `random`, `meninx` (the shipped detector's weights) or
             `imagenet`.
@@ -50,6 +52,7 @@ class NetworkRecipe:
     """
 
     architecture: Literal["cells", "pooled"] = "cells"
+    backbone: Literal["resnet18", "resnet34", "resnet50"] = "resnet18"
     dropout: Share = 0.1
     initialization: Initialization = "random"
     frozen: Frozen = "nothing"

@@ -20,7 +20,7 @@ from meninx._detect.neighbors import CHANNELS
 from meninx._errors import ModelError
 from meninx._labels import TYPE_NAMES
 from meninx._learn.file.ood_model import DetectorGraph, OodModel
-from meninx._learn.model.network import Backbone, set_weights
+from meninx._learn.model.network import Backbone, check_backbone, set_weights
 from meninx._learn.recipe import Recipe
 
 _OPSET = 18
@@ -117,6 +117,7 @@ def export_detector(
         leaking=training_data.leaking,
         ood_threshold=ood_model.threshold if ood_model else None,
         license=training_data.license,
+        backbone=network.backbone_name,
     )
     # The exporter's notes contain paths of this machine, so they are removed.
     for node in model.graph.node:
@@ -173,10 +174,12 @@ def load_weights(network: Backbone, path: Path) -> Origin:
         ModelError: If the file can't be read or has the weights of another network.
     """
     try:
-        set_weights(network, load_file(path))
+        weights = load_file(path)
+        check_backbone(network, weights)
+        set_weights(network, weights)
         with safe_open(path, "pt") as opened:
             metadata = opened.metadata() or {}
-    except (OSError, RuntimeError, SafetensorError) as error:
+    except (OSError, RuntimeError, SafetensorError, ModelError) as error:
         raise ModelError(f"{path}: not the weights of this network: {error}") from error
     license_ = metadata.get(LICENSE_KEY) or _license_of(path.with_suffix(".onnx"))
     return Origin(tuple(metadata.get(SEEN_KEY, "").split()), license_, _slices_in(metadata))

@@ -26,7 +26,7 @@ tags: [medical, brain, mri, tumor, research-only]
 
 # {name}
 
-**For research, not for diagnosis.** A detector of tumors in brain MRI: a ResNet-18 that scores
+**For research, not for diagnosis.** A detector of tumors in brain MRI: a {network} that scores
 slices of {size} px{types}, with calibrated probabilities and heat maps.
 
 ## Use
@@ -101,6 +101,7 @@ def _config_of(card: ModelCard) -> dict[str, Any]:
         "architectures": ["CellNetwork" if card.top_cells else "PooledNetwork"],
         "meninx_version": __version__,
         "name": card.name,
+        "backbone": card.backbone,
         "image_size": card.preprocessing.size,
         "num_channels": 3,
         "channels": ["slice below", "slice", "slice above"],
@@ -133,6 +134,7 @@ def _page_of(card: ModelCard, sha256: str, measured: str) -> str:
         license_id="other" if own else _CODE_LICENSE,
         license_name=f"license_name: {json.dumps(card.license)}\n" if own else "",
         name=card.name,
+        network=card.network_title,
         size=card.preprocessing.size,
         types=f" and names {', '.join(card.types)}" if card.types else "",
         detector=DETECTOR,

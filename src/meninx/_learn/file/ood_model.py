@@ -25,7 +25,8 @@ from meninx._synthesis.simulated_scans import brainless_slices
 Features = Callable[[Tensor], NDArray[np.float64]]
 # Number of stages: the fourth one is trained for tumors only, and its features are worse.
 STAGES = 3
-# Smallest number of slices for 896 features, which have 400,000 covariances.
+# Smallest number of slices for 896 features, which have 400,000 covariances. ResNet-50 has 3584:
+# there the covariance is shrunk more, and the thresholds come from held-out slices as ever.
 MIN_EXAMPLES = 500
 # Largest number of known slices, real and simulated each: more change the figures by less than
 # their spread.

@@ -8,14 +8,14 @@ from urllib.error import URLError
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torchvision.models import ResNet18_Weights
+from torchvision.models import get_model_weights
 
 from meninx._data.facts import sha256_of
 from meninx._detect.loading import shipped_detector, shipped_sha256
 from meninx._detect.model_card import NOTHING_SEEN
 from meninx._errors import ModelError, OptionError
 from meninx._learn.file.export import Origin, load_weights
-from meninx._learn.model.network import Backbone, CellNetwork, set_weights
+from meninx._learn.model.network import Backbone, CellNetwork, check_backbone, set_weights
 
 # Shares of a gray picture's filter for the slice below, the slice and the slice above.
 _NEIGHBOR_SHARES = (0.15, 0.7, 0.15)
@@ -31,8 +31,8 @@ def initialize(
     Args:
         network: Network with random weights; changed in place.
         name: Name of the initialization: `random`, `meninx` or `imagenet`.
-        weights: File of the weights: torchvision's ResNet-18 for `imagenet`, else the safetensors
-            of a run. None for the default file of the name.
+        weights: File of the weights: torchvision's for the same backbone for `imagenet`, else the
+            safetensors of a run. None for the default file of the name.
         sha256: SHA-256 that the file must have; None to accept any.
 
     Returns:
@@ -47,7 +47,7 @@ def initialize(
     if weights is not None:
         _check_sha256(weights, sha256)
     if name == "imagenet":
-        _fill_from_imagenet(network, _imagenet_file(weights))
+        _fill_from_imagenet(network, weights or _imagenet_file(network.backbone_name))
     elif weights is not None:
         return load_weights(network, weights)
     elif name == "meninx":
@@ -64,11 +64,9 @@ def _check_sha256(path: Path, expected: str | None) -> None:
     log.info("weights from %s, SHA-256 %s", path, found)
 
 
-def _imagenet_file(weights: Path | None) -> Path:
-    """Return torchvision's file, downloaded where none is named."""
-    if weights is not None:
-        return weights
-    url = ResNet18_Weights.IMAGENET1K_V1.url
+def _imagenet_file(backbone: str) -> Path:
+    """Return torchvision's file of a backbone, downloaded if it is not here."""
+    url = get_model_weights(backbone)["IMAGENET1K_V1"].url
     path = Path(torch.hub.get_dir()) / "checkpoints" / Path(url).name
     if path.is_file():
         return path
@@ -86,7 +84,7 @@ def _imagenet_file(weights: Path | None) -> Path:
 
 
 def _fill_from_imagenet(network: Backbone, path: Path) -> None:
-    """Fill the backbone with torchvision's ResNet-18; the heads stay as they are.
+    """Fill the backbone with torchvision's ResNet; the heads stay as they are.
 
     The filters of the three colors are summed and shared among the slice and its neighbors by
     `_NEIGHBOR_SHARES`, because colors are aligned and slices are not.
@@ -113,12 +111,14 @@ def _fill_from_imagenet(network: Backbone, path: Path) -> None:
                 renamed[f"stages.{int(stage) - 1}.{rest}"] = tensor
         known = network.state_dict()
         expected = {name for name in known if name.startswith(("stem.", "stages."))}
+        check_backbone(network, renamed)
         missing = expected - set(renamed)
         if missing:
-            raise ModelError(f"{path}: no ResNet-18: {sorted(missing)[0]} is missing")
+            raise ModelError(f"{sorted(missing)[0]} is missing")
         network.load_state_dict(known | {name: renamed[name] for name in expected})
     except (
         OSError,
+        ModelError,
         RuntimeError,
         KeyError,
         ValueError,
@@ -127,24 +127,25 @@ def _fill_from_imagenet(network: Backbone, path: Path) -> None:
         TypeError,
         pickle.UnpicklingError,
     ) as error:
-        raise ModelError(f"{path}: no readable ResNet-18 of torchvision: {error}") from error
+        raise ModelError(f"{path}: no fitting ResNet of torchvision: {error}") from error
 
 
 def fill_from_shipped(network: Backbone) -> Origin:
     """Fill a network with the shipped detector's weights.
 
     Args:
-        network: Network to fill, changed in place. A pooled network takes only the backbone.
+        network: Network to fill, changed in place; its backbone must be that of the shipped
+            detector. A pooled network takes only the backbone.
 
     Returns:
         Provenance of the shipped detector's weights.
 
     Raises:
-        ModelError: If the shipped file is missing or damaged.
+        ModelError: If the shipped file is missing or damaged, or does not fit the backbone.
     """
     path = shipped_detector("fp32").with_suffix(".safetensors")
     _check_sha256(path, shipped_sha256(path))
-    source = CellNetwork()
+    source = CellNetwork(backbone=network.backbone_name)
     origin = load_weights(source, path)
     state = source.state_dict()
     if not isinstance(network, CellNetwork):

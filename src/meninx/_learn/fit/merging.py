@@ -64,7 +64,9 @@ def merge(
     training = dataclasses.replace(recipe.training, test_fold=0, validation_fold=0)
     whole = dataclasses.replace(recipe, training=training)
     lightning.seed_everything(training.seed, workers=True, verbose=False)
-    network = build_network(recipe.network.architecture, recipe.network.dropout)
+    network = build_network(
+        recipe.network.architecture, recipe.network.dropout, recipe.network.backbone
+    )
     weights = [
         load_file(folder / DETECTOR_NAME.replace(".onnx", ".safetensors")) for folder in folders
     ]

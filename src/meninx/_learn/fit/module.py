@@ -50,7 +50,9 @@ class DetectorTraining(lightning.LightningModule):
         super().__init__()
         self.recipe = recipe
         self.first_epoch = first_epoch
-        self.network = build_network(recipe.network.architecture, recipe.network.dropout)
+        self.network = build_network(
+            recipe.network.architecture, recipe.network.dropout, recipe.network.backbone
+        )
         self.network.to(memory_format=torch.channels_last)
         self._frozen = [self.network.stem, self.network.stages]
         if recipe.network.frozen == "nothing":

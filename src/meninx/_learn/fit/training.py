@@ -23,6 +23,7 @@ from meninx._data.facts import sha256_of
 from meninx._data.manifest import Manifest, Picture
 from meninx._detect.calibration import Calibration
 from meninx._detect.calibrator import Calibrator
+from meninx._detect.model_card import DEFAULT_BACKBONE
 from meninx._errors import DataError, OptionError
 from meninx._labels import TYPE_NAMES
 from meninx._learn.file.build_detector import build_detector
@@ -100,7 +101,7 @@ def train(
         DataError: If the training or the validation pictures are missing or of one class only.
     """
     training = recipe.training
-    _check_frozen(recipe, weights)
+    _check_first_weights(recipe, weights)
     lightning.seed_everything(training.seed, workers=True, verbose=False)
     learned, held_out = read_examples(manifest, recipe, heads)
     output.mkdir(parents=True, exist_ok=True)
@@ -135,9 +136,16 @@ def train(
     return Run(output, output / DETECTOR_NAME, figures, copies, before.seen_slices.complete)
 
 
-def _check_frozen(recipe: Recipe, weights: Path | None) -> None:
-    """Check that what is frozen has weights."""
+def _check_first_weights(recipe: Recipe, weights: Path | None) -> None:
+    """Check that the backbone has the weights that are asked for, and what is frozen has any."""
     network = recipe.network
+    if (network.initialization, weights) == ("meninx", None) and (
+        network.backbone != DEFAULT_BACKBONE
+    ):
+        raise OptionError(
+            f"network.backbone is {network.backbone}, and the shipped weights are those of "
+            f"{DEFAULT_BACKBONE}: begin with --init imagenet or random, or name --weights"
+        )
     if network.frozen == "nothing" or weights is not None:
         return
     if network.initialization == "random" or (

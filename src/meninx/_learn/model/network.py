@@ -1,19 +1,22 @@
-"""Two ResNet-18: `CellNetwork` scores every cell of a slice, `PooledNetwork` the whole slice.
+"""Two ResNets: `CellNetwork` scores every cell of a slice, `PooledNetwork` the whole slice.
 
 Legend: b batch, c channels, h and w the input's height and width, m and n those of the map of
 cells: h / 8 and w / 8 of `CellNetwork`, h / 32 and w / 32 of `PooledNetwork`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
-from torchvision.models import resnet18
+from torchvision.models import resnet18, resnet34, resnet50
+from torchvision.models.resnet import Bottleneck
 
+from meninx._detect.model_card import DEFAULT_BACKBONE, ModelCard
 from meninx._detect.neighbors import CHANNELS
 from meninx._detect.pooling import ALL_CELLS, TOP_CELLS
+from meninx._errors import ModelError
 from meninx._labels import TYPE_NAMES
 
 CELLS, POOLED = "cells", "pooled"
@@ -23,8 +26,8 @@ CELL_STRIDE = 8
 # 3.
 COARSE_STRIDE = 16
 _DECODER_CHANNELS = 128
-# Number of channels of the last maps of stages 2, 3 and 4.
-_STAGE_CHANNELS = (128, 256, 512)
+# torchvision's backbones by the name that a recipe and a detector file have.
+_BACKBONES = {"resnet18": resnet18, "resnet34": resnet34, "resnet50": resnet50}
 # Types are read from maps averaged with softmax weights of the coarse logits times each factor:
 # around the hottest cells, in a wider window, and over the whole slice, which shows its place in
 # the head.
@@ -33,32 +36,38 @@ _DEFAULT_DROPOUT = 0.1
 
 
 class Backbone(nn.Module):
-    """ResNet-18 for a gray slice and its two neighbors, with heads of 1 x 1.
+    """A ResNet for a gray slice and its two neighbors, with heads of 1 x 1.
 
     Args:
         dropout: Share of feature maps left out in training, 0..1.
+        backbone: Name of the ResNet: `resnet18`, `resnet34` or `resnet50`.
     """
 
     # Number of a slice's highest cells whose mean is its score.
     top_cells = TOP_CELLS
-    # Number of features from which the type is read.
-    type_channels = _STAGE_CHANNELS[-1]
 
-    def __init__(self, dropout: float = _DEFAULT_DROPOUT) -> None:
+    def __init__(self, dropout: float = _DEFAULT_DROPOUT, backbone: str = DEFAULT_BACKBONE) -> None:
         super().__init__()
-        backbone = resnet18(weights=None)
+        self.backbone_name = backbone
+        resnet = _BACKBONES[backbone](weights=None)
+        # Number of channels of the last maps of stages 2, 3 and 4.
+        last: int = resnet.fc.in_features
+        self.stage_channels: tuple[int, ...] = (last // 4, last // 2, last)
         self.stem = nn.Sequential(
             nn.Conv2d(CHANNELS, 64, kernel_size=7, stride=2, padding=3, bias=False),
-            backbone.bn1,
-            backbone.relu,
-            backbone.maxpool,
+            resnet.bn1,
+            resnet.relu,
+            resnet.maxpool,
         )
-        self.stages = nn.Sequential(
-            backbone.layer1, backbone.layer2, backbone.layer3, backbone.layer4
-        )
+        self.stages = nn.Sequential(resnet.layer1, resnet.layer2, resnet.layer3, resnet.layer4)
         self.dropout = nn.Dropout2d(dropout)
-        self.cell_head = nn.Conv2d(512, 1, kernel_size=1)
+        self.cell_head = nn.Conv2d(self.stage_channels[-1], 1, kernel_size=1)
         self.type_head = nn.Linear(self.type_channels, len(TYPE_NAMES))
+
+    @property
+    def type_channels(self) -> int:
+        """Number of features from which the type is read."""
+        return self.stage_channels[-1]
 
     def stage_maps(self, x: Tensor, stages: int = 4) -> list[Tensor]:
         """Return the last maps of the first stages.
@@ -68,7 +77,7 @@ class Backbone(nn.Module):
             stages: Number of stages, 1..4.
 
         Returns:
-            One map a stage, with 64, 128, 256 and 512 channels.
+            One map a stage, with 64, 128, 256 and 512 channels; ResNet-50 has four times as many.
         """
         maps, found = self.stem(x), []
         for stage in self.stages[:stages]:
@@ -102,7 +111,7 @@ class Backbone(nn.Module):
             coarse: Logits of a tumor in each coarse cell, shape (b, m, n).
 
         Returns:
-            Mean of the last stage's map over place, shape (b, 512).
+            Mean of the last stage's map over place, shape (b, 512); of ResNet-50 (b, 2048).
         """
         del coarse  # used by `CellNetwork`
         features: Tensor = self.dropout(stage_maps[-1])
@@ -118,18 +127,18 @@ class CellNetwork(Backbone):
 
     Args:
         dropout: Share of feature maps left out in training, 0..1.
+        backbone: Name of the ResNet: `resnet18`, `resnet34` or `resnet50`.
 
     References:
         Lin et al. 2017, Feature pyramid networks for object detection.
     """
 
-    type_channels = len(_TYPE_WINDOWS) * sum(_STAGE_CHANNELS[1:])
-
-    def __init__(self, dropout: float = _DEFAULT_DROPOUT) -> None:
-        super().__init__(dropout)
+    def __init__(self, dropout: float = _DEFAULT_DROPOUT, backbone: str = DEFAULT_BACKBONE) -> None:
+        super().__init__(dropout, backbone)
         _keep_resolution(self.stages[3][0])  # type: ignore[index]
         self.laterals = nn.ModuleList(
-            nn.Conv2d(channels, _DECODER_CHANNELS, kernel_size=1) for channels in _STAGE_CHANNELS
+            nn.Conv2d(channels, _DECODER_CHANNELS, kernel_size=1)
+            for channels in self.stage_channels
         )
         self.smooth = nn.Sequential(
             nn.Conv2d(_DECODER_CHANNELS, _DECODER_CHANNELS, kernel_size=3, padding=1, bias=False),
@@ -141,6 +150,11 @@ class CellNetwork(Backbone):
         with torch.no_grad():
             for head in (self.cell_head, self.fine_head):
                 head.bias.fill_(-2.0)  # type: ignore[union-attr]
+
+    @property
+    def type_channels(self) -> int:
+        """Number of features from which the type is read."""
+        return len(_TYPE_WINDOWS) * sum(self.stage_channels[1:])
 
     def heads(self, stage_maps: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Return the logits of fine cells and types from the maps that `stage_maps` returns."""
@@ -190,8 +204,8 @@ class CellNetwork(Backbone):
             coarse: Logits of a tumor in each coarse cell, shape (b, m, n).
 
         Returns:
-            Features, shape (b, 2304): for each window the 256 channels of stage 3, then the 512 of
-            stage 4.
+            Features, shape (b, 2304), of ResNet-50 (b, 9216): for each window the channels of
+            stage 3, then those of stage 4.
         """
         maps = torch.cat([stage_maps[2], self.dropout(stage_maps[3])], dim=1).flatten(2)
         # Detached: learning types must not change the cells.
@@ -201,13 +215,14 @@ class CellNetwork(Backbone):
 
 
 class PooledNetwork(Backbone):
-    """A network that scores a slice as a whole: ResNet-18 with global average pooling.
+    """A network that scores a slice as a whole: a ResNet with global average pooling.
 
     A linear layer behind an average is an average behind a linear layer, so the cells returned are
     the class activation map, and their mean is the slice's logit.
 
     Args:
         dropout: Share of feature maps left out in training, 0..1.
+        backbone: Name of the ResNet: `resnet18`, `resnet34` or `resnet50`.
 
     References:
         Zhou et al. 2016, Learning deep features for discriminative localization.
@@ -216,34 +231,83 @@ class PooledNetwork(Backbone):
     top_cells = ALL_CELLS
 
 
-def build_network(architecture: str, dropout: float = _DEFAULT_DROPOUT) -> Backbone:
+def build_network(
+    architecture: str, dropout: float = _DEFAULT_DROPOUT, backbone: str = DEFAULT_BACKBONE
+) -> Backbone:
     """Return a network with random weights.
 
     Args:
         architecture: Name of the architecture: `cells` or `pooled`.
         dropout: Share of feature maps left out in training, 0..1.
+        backbone: Name of the ResNet: `resnet18`, `resnet34` or `resnet50`.
 
     Returns:
         The network, ready to train.
     """
-    return CellNetwork(dropout) if architecture == CELLS else PooledNetwork(dropout)
+    kind = CellNetwork if architecture == CELLS else PooledNetwork
+    return kind(dropout, backbone)
 
 
-def network_of(top_cells: int) -> Backbone:
+def network_of(card: ModelCard) -> Backbone:
     """Return a network with random weights, of the architecture of a detector file.
 
     Args:
-        top_cells: Number of highest cells by the file's card; `ALL_CELLS` for a pooled network.
+        card: Card of the file.
 
     Returns:
         The network.
+
+    Raises:
+        ModelError: If this version has no such backbone.
     """
-    return build_network(POOLED if top_cells == ALL_CELLS else CELLS)
+    if card.backbone not in _BACKBONES:
+        raise ModelError(
+            f"the detector file has the backbone {card.backbone!r}, this version knows "
+            f"{', '.join(_BACKBONES)}"
+        )
+    architecture = POOLED if card.top_cells == ALL_CELLS else CELLS
+    return build_network(architecture, backbone=card.backbone)
+
+
+def backbone_in(weights: Iterable[str]) -> str:
+    """Return which ResNet has weights of these names.
+
+    A larger one has all weights of a smaller one and more, so names that are missing do not tell.
+
+    Args:
+        weights: Names of a network's weights, `stages.STAGE.BLOCK.LAYER...`.
+
+    Returns:
+        `resnet18`, `resnet34`, `resnet50`, or `another network`.
+    """
+    blocks = {name.split(".")[2] for name in weights if name.startswith("stages.2.")}
+    thin = any(name.startswith("stages.0.0.conv3.") for name in weights)
+    known = {(2, False): "resnet18", (6, False): "resnet34", (6, True): "resnet50"}
+    return known.get((len(blocks), thin), "another network")
+
+
+def check_backbone(network: Backbone, weights: Iterable[str]) -> None:
+    """Check that weights belong to a network's backbone.
+
+    Args:
+        network: Network to fill.
+        weights: Names of the weights, `stages.STAGE.BLOCK.LAYER...`.
+
+    Raises:
+        ModelError: If they belong to another one.
+    """
+    found = backbone_in(list(weights))
+    if found != network.backbone_name:
+        raise ModelError(
+            f"these are weights of {found}, and network.backbone is {network.backbone_name}; name "
+            "other weights with --weights, or set network.backbone in the recipe"
+        )
 
 
 def _keep_resolution(block: Any) -> None:
     """Set the stride of a residual stage's first block to 1; changed in place."""
-    block.conv1.stride = (1, 1)
+    strided = block.conv2 if isinstance(block, Bottleneck) else block.conv1
+    strided.stride = (1, 1)
     block.downsample[0].stride = (1, 1)
 
 
