@@ -110,12 +110,12 @@ def train(
     """Train a detector on your own pictures; needs the extra `train`.
 
     A folder without a manifest gets one with five folds that share no slice. The run folder gets
-    manifest.csv, run.json, training.log, epochs.csv, curves, a log for TensorBoard, and
-    detector.onnx, which `meninx predict --model` and `meninx evaluate` read. With --preview
-    nothing is trained.
+    manifest.csv, run.json, training.log and detector.onnx, which `meninx predict --model` and
+    `meninx evaluate` read; a probe adds probe.json, a longer training epochs.csv, curves and a log
+    for TensorBoard. With --preview nothing is trained.
 
     On N GPUs of one machine: torchrun --standalone --nproc-per-node N -m meninx train DATA
-    --output RUN. The recipe's batch is that of each process. For several machines see
+    --recipe finetune --output RUN. The recipe's batch is that of each process. For several machines see
     docs/scale.md.
     """
     path = find_recipe(recipe)
