@@ -115,8 +115,8 @@ def train(
     for TensorBoard. With --preview nothing is trained.
 
     On N GPUs of one machine: torchrun --standalone --nproc-per-node N -m meninx train DATA
-    --recipe finetune --output RUN. The recipe's batch is that of each process. For several machines see
-    docs/scale.md.
+    --recipe finetune --output RUN. The recipe's batch is that of each process. For several
+    machines see docs/scale.md.
     """
     path = find_recipe(recipe)
     parse_split(split)
