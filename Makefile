@@ -89,7 +89,8 @@ $(RUNS)/sim.pack: $(DATA_RUNS)/real.pack
 ifeq ($(DEVICE),cuda)
 # A machine with a GPU and the packs, with Python and its wheels, needs nothing else.
 detector:
-	PYTHONPATH=src $(PYTHON) -m lab.release.detector $(PACKS) --recipe "$(RECIPE)" --output $(RUNS) --detectors $(DETECTORS) --seeds 2
+	PYTHONPATH=src $(PYTHON) -m lab.release.detector $(PACKS) --recipe "$(RECIPE)" --output $(RUNS) --detectors $(DETECTORS) --seeds 2 \
+		$(if $(MINUTES),--minutes $(MINUTES))
 else
 detector: $(PACKS)  ## Train the shipped detector again on MENINX_DATA: hours; MINUTES=150 stops, a further call goes on.
 	sh lab/release/detector.sh "$(RECIPE)" $(RUNS) $(DATA_RUNS) $(DETECTORS) "$(MINUTES)" $(PACKS)

@@ -138,8 +138,9 @@ def main() -> None:
             f"{RUN_MINUTES} minutes",
             flush=True,
         )
-    unpack(options.packs, options.output / "unpacked")
-    run_all(networks, options.at_once)
+    if networks:
+        unpack(options.packs, options.output / "unpacked")
+        run_all(networks, options.at_once)
     finished = [jobs for jobs in networks if (jobs[-1].folder / WEIGHTS_NAME).is_file()]
     for jobs in finished:
         copy_weights(jobs[-1].folder, options.output)

@@ -3,6 +3,7 @@
 import time
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as lightning
 import torch
@@ -18,6 +19,17 @@ from meninx._learn.input.dataset import SliceDataset
 from meninx._learn.recipe import Recipe
 
 WEIGHTS_NAME = "weights.safetensors"
+
+
+class _Deadline(Timer):
+    """A timer of this call alone: Lightning's own resumes with the time of earlier calls."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return no state."""
+        return {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Ignore the state of earlier calls."""
 
 
 def train_unpacked(
@@ -70,7 +82,7 @@ def train_unpacked(
         callbacks.append(PartWriter(part, output, recipe))
     if ends is not None:
         left = timedelta(seconds=ends - time.time())
-        callbacks.append(Timer(left, interval="epoch", verbose=False))
+        callbacks.append(_Deadline(left, interval="epoch", verbose=False))
     fit(module, dataset, None, output, checkpoint, callbacks)
     last = last_checkpoint(output)
     if last is not None and _epochs(last) < training.epochs:

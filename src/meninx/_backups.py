@@ -87,13 +87,18 @@ def new_backup(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
         "meninx": __version__,
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    yield part, facts
-    (part / FACTS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-    sums = [f"{_digest(path)}  {name}\n" for name, path in _files_of(part)]
-    (part / SUMS).write_text("".join(sums), encoding="utf-8")
-    if folder.exists():
-        folder.rmdir()
-    part.rename(folder)
+    try:
+        yield part, facts
+        (part / FACTS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+        sums = [f"{_digest(path)}  {name}\n" for name, path in _files_of(part)]
+        (part / SUMS).write_text("".join(sums), encoding="utf-8")
+        if folder.exists():
+            folder.rmdir()
+        part.rename(folder)
+    except BaseException:
+        # Half a copy of patients' data would stay, and keep a full disk full.
+        shutil.rmtree(part, ignore_errors=True)
+        raise
 
 
 def facts_of(backup: Path) -> Mapping[str, Any]:

@@ -271,3 +271,11 @@ def test_evaluate_judges_a_function_of_a_file(data, tmp_path):
         refused = meninx("evaluate", f"{model}:{name}", data, "--output", out)
         assert refused.returncode == 2
         assert message in refused.stderr
+
+
+def test_outputs_of_two_scales_are_not_guessed():
+    settings = ClassifierSettings((1,), (0.0,), (1.0,), "tumor=1")
+    softmax = np.array([[0.1, 0.9], [0.25, 0.75]])
+    np.testing.assert_allclose(tumor_logits(softmax, settings), np.log([9, 3]))
+    with pytest.raises(OptionError, match="do not sum to 1"):
+        tumor_logits(np.array([[0.1, 0.9], [0.02, 0.999]]), settings)

@@ -1,13 +1,16 @@
 """Back up and restore: from the first schemas on, while it runs, and never over anything."""
 
 import sqlite3
+import subprocess
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import make_url, select
 
+from meninx._backups import new_backup
 from meninx._clinic.inbox import TABLES, UPGRADES, WAITING, Inbox
+from meninx._web.store import backup as web_backup
 from meninx._web.store.database import (
     Study,
     existing_sessions,
@@ -152,3 +155,24 @@ def test_nothing_is_overwritten_and_nothing_is_guessed(saved, tmp_path):
         assert (done.returncode, expected in done.stderr) == (2, True), (command, done.stderr)
     assert not (tmp_path / "b").exists()
     assert (tmp_path / "full/file").exists()
+
+
+def test_a_password_goes_to_postgresql_in_the_environment_alone(monkeypatch):
+    seen = {}
+
+    def run(command, env, **more):
+        seen.update(command=command, password=env["PGPASSWORD"])
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(web_backup.subprocess, "run", run)
+    monkeypatch.setattr(web_backup.shutil, "which", lambda program: program)
+    web_backup._run(make_url("postgresql+psycopg://ada:secret@db:5432/meninx"), "pg_dump")
+    assert seen["password"] == "secret"
+    assert seen["command"] == ["pg_dump", "--dbname=postgresql://ada@db:5432/meninx"]
+
+
+def test_a_backup_that_fails_leaves_nothing(tmp_path):
+    with pytest.raises(OSError, match="full"), new_backup(tmp_path / "monday") as (part, _):
+        (part / "study").write_text("a patient's")
+        raise OSError("the disk is full")
+    assert list(tmp_path.iterdir()) == []

@@ -265,6 +265,9 @@ def test_another_machine_goes_on_from_a_part(pack, tmp_path):
         assert detector.slices_left(begun) == 4 * 16
         candidates.train_stages(begun)
         assert not (begun[0].folder / "weights.safetensors").exists()
+        # The time of this call would end the next one on the same machine.
+        saved = torch.load(begun[0].folder / "checkpoints" / "last.ckpt", weights_only=True)
+        assert "time_elapsed" not in str(saved["callbacks"])
         resumed = network("second")
         assert detector.slices_left(resumed) == 2 * 16
         candidates.train_stages(resumed)

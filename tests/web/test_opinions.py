@@ -5,7 +5,7 @@ import hmac
 
 import pytest
 
-from meninx._web.store.database import Opinion, Study
+from meninx._web.store.database import RECEIVED, Opinion, Study
 from meninx._web.studies.opinions import signature_of, verify_opinions
 from meninx._web.studies.viewer import visit_rows
 from tests.web.findings import VIEWER, finding
@@ -50,6 +50,16 @@ def test_a_referred_study_is_answered_and_opinions_say_whether_they_agree(server
         opinion = session.query(Opinion).first()
         opinion.about = "series"
         assert opinion.signature != signature_of(opinion, server.web.key)
+
+
+def test_a_study_that_is_scored_again_takes_no_opinion_on_its_old_regions(server, stored):
+    study = stored(finding(viewer=VIEWER))
+    browser = server.browser()
+    assert say(browser, study).status_code == 201
+    with server.web.sessions.begin() as session:
+        session.get(Study, study).state = RECEIVED
+    answer = say(browser, study)
+    assert (answer.status_code, "scored again" in answer.text) == (400, True)
 
 
 def test_opinions_of_the_first_schema_keep_their_signatures(server):

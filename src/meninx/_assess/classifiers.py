@@ -317,7 +317,8 @@ def _keys_of(table: Path, names: Sequence[str], pictures: Sequence[Picture]) -> 
     beside, here = NamedFiles(table.parent), Path.cwd()
     keys = []
     for name in names:
-        own = by_name.get(Path(name).name, [])
+        # A name with folders, which are not here, may be that of another picture.
+        own = by_name.get(name, [])
         exact = [path for path in (table.parent / name, here / name) if path.exists()]
         if name in ids:
             keys.append(name)

@@ -264,6 +264,11 @@ def tumor_logits(outputs: NDArray[Any], settings: ClassifierSettings) -> Floats:
     else:
         within = ((values >= 0) & (values <= 1)).all(axis=1)
         kinds = within & (np.abs(values.sum(axis=1) - 1) < _MAX_ROUNDING)
+        if (within & ~kinds).any():
+            raise OptionError(
+                "outputs lie in 0..1 but do not sum to 1: add --classifier scores=probability or "
+                "scores=logit"
+            )
     logs = np.where(kinds[:, None], np.log(np.maximum(values, _SMALLEST)), values)
     is_tumor = np.isin(np.arange(count), settings.tumor)
     return np.asarray(

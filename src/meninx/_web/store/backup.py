@@ -6,11 +6,18 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, make_url, select
+from sqlalchemy import URL, delete, make_url, select, update
 
 from meninx._backups import check_empty, copy_files, copy_sqlite
 from meninx._errors import OptionError
-from meninx._web.store.database import Study, existing_sessions, migrate, revision_of
+from meninx._web.store.database import (
+    Delivery,
+    Study,
+    Upload,
+    existing_sessions,
+    migrate,
+    revision_of,
+)
 from meninx._web.store.settings import Settings
 
 _SQLITE, _DUMP = "meninx.sqlite", "meninx.dump"
@@ -79,6 +86,11 @@ def restore_web(backup: Path, settings: Settings) -> list[str]:
     copy_files(backup / _STUDIES, settings.studies)
     migrate(settings.address)
     with existing_sessions(settings.address) as sessions, sessions() as session:
+        # Their files are not in a backup.
+        session.execute(delete(Upload))
+        # May have been sent after the backup: the other system is asked first.
+        session.execute(update(Delivery).where(Delivery.tries == 0).values(tries=1))
+        session.commit()
         kept = session.scalars(select(Study.id).where(Study.erased.is_(None))).all()
     return [study for study in kept if not (settings.studies / study).is_dir()]
 
@@ -91,7 +103,9 @@ def _run(url: URL, program: str, *arguments: str) -> None:
     )
     if found is None:
         raise OptionError(f"{program} is missing: install PostgreSQL's client (postgresql-client)")
-    address = url.set(drivername="postgresql", password=None).render_as_string()
+    # `set` would keep the password, and a rendered one is hidden as ***, which would be sent.
+    plain = url._replace(drivername="postgresql", password=None)
+    address = plain.render_as_string(hide_password=False)
     environment = {**os.environ} | ({"PGPASSWORD": str(url.password)} if url.password else {})
     done = subprocess.run(
         [found, f"--dbname={address}", *arguments],

@@ -159,7 +159,9 @@ def retry(session: Session, reader: Reader, study: Study, number: int) -> Delive
         raise OptionError("no such delivery of this study; reload the page")
     if delivery.state not in (FAILED, WAITING):
         raise OptionError("this delivery was sent, or is being sent just now")
-    delivery.state, delivery.tries, delivery.due, delivery.changed = WAITING, 0, now(), now()
+    # One try is kept: then the other system is asked first what it has.
+    tries = min(delivery.tries, 1)
+    delivery.state, delivery.tries, delivery.due, delivery.changed = WAITING, tries, now(), now()
     record(session, reader.name, "sending tried again", study.id, f"to {delivery.peer}")
     return delivery
 

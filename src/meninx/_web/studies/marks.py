@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from meninx._errors import OptionError
-from meninx._web.store.database import Study
+from meninx._web.store.database import DONE, Study
 from meninx._web.store.stored_results import Shown
 
 Box = Mapping[str, Sequence[int]]
@@ -23,6 +23,21 @@ def check_not_withdrawn(study: Study) -> None:
             f"this study was withdrawn on {study.withdrawn:%Y-%m-%d} and takes nothing more; "
             "upload it again to bring it back"
         )
+
+
+def check_markable(study: Study) -> None:
+    """Check that marks on a study's series stay where they are.
+
+    Args:
+        study: A study.
+
+    Raises:
+        OptionError: If it is withdrawn, or waits to be scored again with more images, which may
+            change its series and regions.
+    """
+    check_not_withdrawn(study)
+    if study.findings and study.state != DONE:
+        raise OptionError("more images came: wait until the study is scored again")
 
 
 def _shape_of(shown: Shown | None) -> tuple[int, int, int]:

@@ -12,7 +12,7 @@ from meninx._web.auth.accounts import Reader
 from meninx._web.store.audit import record
 from meninx._web.store.database import Measurement, Study
 from meninx._web.store.stored_results import Shown
-from meninx._web.studies.marks import check_box, check_not_withdrawn, check_place
+from meninx._web.studies.marks import check_box, check_markable, check_place
 from meninx._web.studies.series import SeriesView
 
 Kind = Literal["ruler", "box"]
@@ -47,7 +47,7 @@ def add_measurement(
             outside the image.
         LimitExceeded: If the study has `_MAX_MEASUREMENTS` already.
     """
-    check_not_withdrawn(study)
+    check_markable(study)
     if scan >= len(study.findings):
         raise OptionError(f"the study has no scan {scan}")
     shown = SeriesView(study, scan).viewer

@@ -15,7 +15,7 @@ from meninx._web.auth.accounts import Reader
 from meninx._web.store.audit import record
 from meninx._web.store.database import AuditEntry, Opinion, Study, now
 from meninx._web.store.stored_results import claimed_regions, stored_series
-from meninx._web.studies.marks import check_box, check_not_withdrawn
+from meninx._web.studies.marks import check_box, check_markable
 
 Verdict = Literal["tumor", "no_tumor", "cannot_tell"]
 About = Literal["study", "series", "region"]
@@ -64,10 +64,10 @@ def add_opinion(session: Session, reader: Reader, study: Study, said: Said, key:
         The stored opinion.
 
     Raises:
-        OptionError: If the study is withdrawn, there is no such series or region, or a mark is
-            outside the image or has `from` above `to`.
+        OptionError: If the study is withdrawn or scored again just now, there is no such series or
+            region, or a mark is outside the image or has `from` above `to`.
     """
-    check_not_withdrawn(study)
+    check_markable(study)
     _check(study, said)
     opinion = Opinion(
         study_id=study.id,
@@ -152,7 +152,8 @@ def signature_of(opinion: Opinion, key: bytes) -> str:
         opinion.box,
         opinion.made.isoformat(),
     )
-    if opinion.answer is not None:  # an opinion of the first schema is signed without these
+    first_schema = opinion.answer is None and opinion.about == "series"
+    if not first_schema or opinion.region_number is not None:  # these are no part of it
         content += (opinion.about, opinion.region_number, opinion.answer)
     return hmac.new(key, repr(content).encode(), hashlib.sha256).hexdigest()
 

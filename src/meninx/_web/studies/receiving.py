@@ -319,6 +319,9 @@ def _extend(
     )
     session.refresh(study)
     study.priority = priority_of(study)
+    # Otherwise files without a record would count as known, and never be scored.
+    linked = [folder / name for name in names.values()]
+    event.listen(session, "after_rollback", lambda _: _unlink(linked), once=True)
     _link_files(names, folder)
     study.series = merged_series(
         study.series, [file for file in arrival.files if file.path in names]
@@ -330,6 +333,11 @@ def _extend(
     record(session, reader.name, "more uploaded", study.id)
 
 
+def _unlink(paths: Iterable[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
+
+
 def _link_files(names: Mapping[Path, str], folder: Path) -> None:
     """Link files into a study's folder; the upload's own are deleted after the commit."""
     for path, name in names.items():
@@ -338,4 +346,6 @@ def _link_files(names: Mapping[Path, str], folder: Path) -> None:
         try:
             target.hardlink_to(path)
         except OSError:  # a file system without hard links
-            shutil.copyfile(path, target)
+            part = target.with_suffix(".part")
+            shutil.copyfile(path, part)
+            part.replace(target)
