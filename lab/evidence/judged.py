@@ -1,4 +1,4 @@
-"""Judge models of others as `meninx evaluate` does: detect-tumor, and a plain ResNet-18.
+"""Evaluate models of others as `meninx evaluate` does: detect-tumor, and a plain ResNet-18.
 
 The ResNet-18 is trained as usual on this collection: its pictures are split at random, so that
 copies lie in both halves. Run: python -m lab.evidence.judged MENINX_DATA --json FILE
@@ -81,7 +81,7 @@ def figures_of(result: Evaluation) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Judge each model and write the figures as JSON."""
+    """Evaluate each model and write the figures as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("--json", type=Path, required=True)

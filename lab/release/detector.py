@@ -144,8 +144,6 @@ def main() -> None:
     finished = [jobs for jobs in networks if (jobs[-1].folder / WEIGHTS_NAME).is_file()]
     for jobs in finished:
         copy_weights(jobs[-1].folder, options.output)
-        if jobs[0].part:
-            jobs[0].part.path.unlink(missing_ok=True)
     if len(finished) < len(networks):
         print(
             f"not finished: commit the parts in {options.detectors}, and run this again", flush=True

@@ -21,6 +21,7 @@ finish() {  # finish NAME FOLDS PACK ...: weights of a training to a detector fi
         --unpacked "$runs/unpacked" --leave-out $folds --output "$runs/$name"
     mkdir -p "$detectors"
     cp "$runs/$name/detector.onnx" "$detectors/$name.onnx"
+    rm -f "$detectors/$name.part.safetensors"
 }
 
 finish half-a "1 5 6" "$@"

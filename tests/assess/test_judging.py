@@ -6,6 +6,7 @@ import pytest
 from onnx import TensorProto, helper
 from PIL import Image
 
+from meninx._assess.classifiers import _keys_of
 from meninx._assess.evaluation_report import verdict
 from meninx._assess.judging import evaluate, load_model
 from meninx._assess.occlusion import GRID, lost_logits
@@ -279,3 +280,11 @@ def test_outputs_of_two_scales_are_not_guessed():
     np.testing.assert_allclose(tumor_logits(softmax, settings), np.log([9, 3]))
     with pytest.raises(OptionError, match="do not sum to 1"):
         tumor_logits(np.array([[0.1, 0.9], [0.02, 0.999]]), settings)
+
+
+def test_a_name_with_folders_that_are_not_here_is_no_other_picture(manifest, tmp_path):
+    row = manifest.pictures[0]
+    names = [row.picture.name, f"elsewhere/{row.picture.name}"]
+    bare, foreign = _keys_of(tmp_path / "scores.csv", names, [row])
+    assert bare == str(row.picture.resolve())
+    assert foreign != bare

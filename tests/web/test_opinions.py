@@ -76,6 +76,10 @@ def test_opinions_of_the_first_schema_keep_their_signatures(server):
         session.add(old)
     with server.web.sessions() as session:
         assert verify_opinions(session, server.web.key).right == 1
+        # Columns that came later are no way to change what was said.
+        (opinion,) = session.query(Opinion)
+        opinion.about = "study"
+        assert opinion.signature != signature_of(opinion, server.web.key)
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,7 @@ def claim_answers(
 
     Args:
         result: The evaluation.
-        models: The judged models.
+        models: The evaluated models.
         data: The data, as the user named it.
         run: Contents of the run folder's run.json; None where there is none.
 
@@ -154,7 +154,7 @@ def _answers_of(model: Detector | Classifier, result: Evaluation) -> dict[int, s
     if isinstance(model, Classifier):
         return {
             9: model.how,
-            22: f"model {model.model['name']}, its scores alone were judged",
+            22: f"model {model.model['name']}, its scores alone were evaluated",
             31: "maps by occlusion: the logit that is lost when a place is covered",
         }
     return {

@@ -1,4 +1,4 @@
-"""Judge models of other people: a table of scores, an ONNX classifier, or a Python function."""
+"""Evaluate models of other people: a table of scores, an ONNX classifier, or a Python function."""
 
 import hashlib
 import math

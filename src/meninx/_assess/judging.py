@@ -1,4 +1,4 @@
-"""Judge a model on labeled scans: a detector, a table of scores, any classifier of pictures."""
+"""Evaluate a model on labeled scans: a detector, a table of scores, any classifier of pictures."""
 
 import importlib.util
 import json
@@ -85,7 +85,7 @@ def evaluate(
         manifest = load_data(
             place, Path(made), labels=labels, allow_leaks=allow_leaks, workers=cores
         )
-        judged = load_model(
+        loaded = load_model(
             model,
             manifest,
             fold=fold,
@@ -95,7 +95,7 @@ def evaluate(
             workers=cores,
         )
         result = evaluate_model(
-            judged,
+            loaded,
             manifest,
             fold=fold,
             allow_leaks=allow_leaks,
@@ -104,7 +104,7 @@ def evaluate(
         )
         if output is not None:
             file = Path(model) if isinstance(model, str | Path) else None
-            write_report(result, judged, str(data), Path(output), file=file)
+            write_report(result, loaded, str(data), Path(output), file=file)
     return result
 
 
@@ -118,7 +118,7 @@ def load_model(
     threshold: float | None = None,
     workers: int = 1,
 ) -> Detector | Classifier:
-    """Load a model to judge; for the arguments see `evaluate`.
+    """Load a model to evaluate; for the arguments see `evaluate`.
 
     Args:
         model: The model.
@@ -182,7 +182,7 @@ def _detector_of(path: Path) -> Detector:
     except ModelError:
         if path.is_file() and KEY not in OnnxNetwork(path.read_bytes(), threads=1).metadata:
             raise OptionError(
-                f"{path}: an ONNX model but no meninx detector: judge a classifier of pictures "
+                f"{path}: an ONNX model but no meninx detector: evaluate a classifier of pictures "
                 "with --classifier tumor=1 --classifier normalize=imagenet, or what fits it"
             ) from None
         raise
@@ -245,8 +245,8 @@ def write_report(
     setting = Setting(data, _how_of(model, result), claim, curves)
     if isinstance(model, Classifier):
         setting = replace(setting, operating_point="was given, and not chosen on these cases.")
-    judged = {model.model["sha256"]: model}
-    write_evaluation(result, judged, setting, output, pdf=pdf, progress=progress)
+    models = {model.model["sha256"]: model}
+    write_evaluation(result, models, setting, output, pdf=pdf, progress=progress)
 
 
 def _how_of(model: Detector | Classifier, result: Evaluation) -> str:

@@ -1,4 +1,4 @@
-"""Judge an ONNX classifier of pictures by the settings that its author knows."""
+"""Evaluate an ONNX classifier of pictures by the settings that its author knows."""
 
 import hashlib
 import math
@@ -150,7 +150,7 @@ class _Input:
         if kind not in _TYPES or len(shape) != 4:
             raise ModelError(
                 f"an input of type {kind} and shape {list(shape)}, expected pictures (b, c, h, w) "
-                f"or (b, h, w, c) of {', '.join(_TYPES)}; judge it by a Python function"
+                f"or (b, h, w, c) of {', '.join(_TYPES)}; evaluate it by a Python function"
             )
         last = shape[3] in _COLORS and shape[1] not in _COLORS
         height, width, channels = shape[1:] if last else (shape[2], shape[3], shape[1])

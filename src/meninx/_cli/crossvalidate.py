@@ -109,8 +109,8 @@ def crossvalidate(
         f"{len(manifest.folds)}-fold cross-validation with the recipe {chosen.name}: each case was "
         "scored by the detector that was neither trained nor validated on its fold."
     )
-    judged = list(detectors.values())
-    setting = Setting(str(data), how, claim_answers(result, judged, str(data), None))
+    answers = claim_answers(result, list(detectors.values()), str(data), None)
+    setting = Setting(str(data), how, answers)
     write_evaluation(result, detectors, setting, folder)
     print_evaluation(result, folder)
 

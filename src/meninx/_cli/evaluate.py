@@ -92,7 +92,7 @@ def evaluate(
     manifest = load_manifest(
         data, output, label, allow_leaks=allow_leaks, split_matters=fold is not None
     )
-    judged = load_model(
+    loaded = load_model(
         model,
         manifest,
         fold=fold,
@@ -103,7 +103,7 @@ def evaluate(
     )
     with progress_of() as progress:
         result = run_evaluation(
-            judged,
+            loaded,
             manifest,
             fold=fold,
             allow_leaks=allow_leaks,
@@ -112,7 +112,7 @@ def evaluate(
             workers=usable_cores(),
         )
         write_report(
-            result, judged, str(data), output, file=Path(model), pdf=pdf, progress=progress
+            result, loaded, str(data), output, file=Path(model), pdf=pdf, progress=progress
         )
     print_evaluation(result, output)
 

@@ -76,7 +76,7 @@ def count_readers(session: Session, study: Study, settings: Settings) -> int:
 
 @dataclass(frozen=True)
 class _Mark:
-    """A place in a series that a reader measured, marked or judged.
+    """A place in a series that a reader measured, marked or answered.
 
     Args:
         reader: Name of the account.
@@ -98,7 +98,7 @@ class _Mark:
 
 
 def _marks_of(session: Session, study: Study) -> list[_Mark]:
-    """Return measurements, marked boxes and judged regions, the oldest of each first."""
+    """Return measurements, marked boxes and answered regions, the oldest of each first."""
     measured = [
         _Mark(made.user_name, made.scan, made.made, f"measurement {made.id}", made.kind, made.ends)
         for made in measurements_of(session, study)
