@@ -281,7 +281,8 @@ class Detector:
         milliseconds: dict[str, float],
     ) -> Findings:
         sequence = sequence_scored_as(scan.sequence, recognized)
-        calibrator = self.card.calibration.of(volume=scan.is_volume, sequence=sequence)
+        calibration = self.card.calibration
+        calibrator = calibration.of(volume=scan.is_volume, sequence=sequence)
         depths = scan.depths_mm if scan.is_volume else None
         if depths is not None:
             depths = depths[[scan_slice.index for scan_slice in slices]]
@@ -308,14 +309,18 @@ class Detector:
             model=self.model,
             milliseconds=milliseconds,
             is_volume=scan.is_volume,
-            reference=self.card.calibration.reference(volume=scan.is_volume, sequence=sequence),
+            reference=calibration.reference(volume=scan.is_volume, sequence=sequence),
             logit=logit,
             sequence=scan.sequence,
             recognized=recognized,
             warnings=(
                 *scan.warnings,
                 *part_of_head(scan, slices),
-                *recognition_warnings(scan, recognized),
+                *recognition_warnings(
+                    scan,
+                    recognized,
+                    by_sequence=scan.is_volume or calibration.has(sequence, volume=False),
+                ),
             ),
             incomplete=scan.incomplete,
             **answer._asdict(),

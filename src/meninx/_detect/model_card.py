@@ -216,14 +216,20 @@ class ModelCard:
 def calibration_of(values: Mapping[str, Any]) -> Calibration:
     """Return a calibration from JSON."""
     study = values["study"]
+    # Files without single slices of held-out people, as those that `meninx train` writes, lack it.
+    pictures = values.get("picture_by_sequence", {})
     return Calibration(
         picture=_calibrator(values["picture"]),
         volume=_calibrator(values["volume"]),
-        by_sequence={
-            name: _calibrator(calibrator) for name, calibrator in values["by_sequence"].items()
-        },
+        by_sequence=_calibrators(values["by_sequence"]),
         study=study and StudyCalibrator(dict(study["weights"]), _calibrator(study["calibrator"])),
+        picture_by_sequence=_calibrators(pictures),
     )
+
+
+def _calibrators(values: Mapping[str, Mapping[str, Any]]) -> dict[str, Calibrator]:
+    """Return the calibrator of each sequence from JSON."""
+    return {name: _calibrator(calibrator) for name, calibrator in values.items()}
 
 
 def _calibrator(values: Mapping[str, Any]) -> Calibrator:
