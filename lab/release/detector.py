@@ -8,12 +8,12 @@ which another machine goes on. Run: python -m lab.release.detector PACK ... --ou
 """
 
 import argparse
-import json
 import math
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -22,7 +22,8 @@ from lab.release.candidates import (
     RECIPE,
     SCORED,
     Job,
-    figures,
+    add_to_table,
+    figures_every_way,
     on_half,
     run_all,
     scored_halves,
@@ -149,13 +150,23 @@ def main() -> None:
             f"not finished: commit the parts in {options.detectors}, and run this again", flush=True
         )
         return
-    for stage in STAGES[: len(recipes)]:
-        for stem in map(stem_of, range(options.seeds)):
-            folders = [options.output / stage / f"{stem}-{half}" for half in HALVES]
+    add_to_table(
+        dict(figures_of_stages(options.output, len(recipes), options.seeds)), options.output
+    )
+
+
+def figures_of_stages(
+    output: Path, stages: int, seeds: int
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the figures of each stage and seed, by their names in the table of candidates."""
+    for stage in STAGES[:stages]:
+        for seed in range(seeds):
+            stem = stem_of(seed)
+            folders = [output / stage / f"{stem}-{half}" for half in HALVES]
             # Networks that were finished on another machine are scored there.
             if all((folder / SCORED).is_file() for folder in folders):
-                halves = scored_halves(options.output / stage, stem)
-                print(stage, stem, json.dumps(figures(halves)), flush=True)
+                name = f"{stage} part, another seed" if seed else f"{stage} part"
+                yield name, figures_every_way(scored_halves(output / stage, stem))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Pack the training data of the shipped detector: slices of all people and pictures, real heads.
 
-Run: python -m lab.release.pack PEOPLE.csv --data FOLDER --output RUNS; then simulate.py.
+Run: python -m lab.release.pack PEOPLE.csv --data FOLDER --output RUNS
+[--recipe FILE]; then simulate.py.
 """
 
 import argparse
@@ -27,8 +28,9 @@ def main() -> None:
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--recipe", type=Path, default=RECIPE)
     options = parser.parse_args()
-    recipe, manifest = read_recipe(RECIPE), read_manifest(options.manifest)
+    recipe, manifest = read_recipe(options.recipe), read_manifest(options.manifest)
     heads = [RealHead(options.data / path, name) for name, path in SINGLE_HEADS.items()]
     heads += heads_of(manifest.pictures)
     folder = options.output / "heads"

@@ -13,6 +13,7 @@ from meninx._detect.recognition import (
     TURNS,
     Head,
     Recognized,
+    calibrated_as,
     is_turned,
     plane_scored_as,
     recognition_warnings,
@@ -112,6 +113,14 @@ def test_the_plane_of_the_geometry_is_kept_and_doubted():
     estimated = replace(VOLUME, geometry_estimated=True)
     assert plane_scored_as(estimated, Recognized(plane="sagittal")) == "sagittal"
     assert plane_scored_as(PICTURE, Recognized(plane="sagittal")) is None
+
+
+def test_a_picture_in_another_plane_is_judged_with_pictures_of_all_kinds():
+    for plane, expected in (("axial", "T1"), (None, "T1"), ("sagittal", "unknown")):
+        assert calibrated_as("T1", Recognized(plane=plane), volume=False) == expected
+        assert calibrated_as("T1", Recognized(plane=plane), volume=True) == "T1"
+    assert calibrated_as("T1", None, volume=False) == "T1"
+    assert calibrated_as("unknown", Recognized("FLAIR", "coronal"), volume=False) == "unknown"
 
 
 def test_a_turn_is_undone_only_if_the_picture_is_upright_afterwards():
@@ -218,5 +227,7 @@ def test_a_recognized_sequence_chooses_the_calibrator_of_a_picture_that_has_one(
     assert any("T1c and was scored as such" in warning.text for warning in found.warnings)
     stated = detector.score(replace(upright, sequence="FLAIR"))
     assert stated.reference.scans == "FLAIR pictures"
-    # Nothing names T1, and none of its slices were held out: compared with all pictures.
+    study = detector.score_study([found], "a study of one picture")
+    assert (study.probability, study.reference) == (found.probability, found.reference)
+    # No slices of T1 were held out: compared with all pictures.
     assert detector.score(replace(upright, sequence="T1")).reference == before.reference

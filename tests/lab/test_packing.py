@@ -174,8 +174,10 @@ def test_each_recipe_s_and_each_choice_of_people_s_files_lie_apart(recipe, peopl
         runs,
         data,
         f"lab/release/detectors/{runs.removeprefix('runs/')}",
+        "src/meninx/weights" if runs == "runs/meninx" else f"{runs}/weights",
         '""',
         f"{data}/real.pack",
+        f"{data}/planes.pack",
         f"{runs}/sim.pack",
     ]
 

@@ -62,9 +62,8 @@ def measure_findings(findings: Findings, scan: Scan, mask: NDArray[np.bool_]) ->
     in_plane = tuple({0, 1, 2} - {axis})
     brain = brain_areas(scan)
     covered = mask.mean(axis=in_plane)
-    counted = (brain >= _MIN_BRAIN_SHARE * brain.max()) & ((covered == 0) | (covered >= MIN_TUMOR))
     found = {finding.index: finding for finding in findings.slices}
-    indices = [int(index) for index in np.flatnonzero(counted) if int(index) in found]
+    indices = [index for index in counted_slices(scan, mask) if index in found]
     tumor = covered[indices] > 0
     means = scan.voxels.mean(axis=in_plane)
     under = sum(
@@ -88,6 +87,23 @@ def measure_findings(findings: Findings, scan: Scan, mask: NDArray[np.bool_]) ->
         tumor_share=mask.sum(axis=in_plane)[indices] / np.maximum(brain[indices], 1),
         under_heat=under / max(int(mask.sum()), 1) if mask.any() else float("nan"),
     )
+
+
+def counted_slices(scan: Scan, mask: NDArray[np.bool_]) -> list[int]:
+    """Return the indices of the slices of a volume that count in figures of slices.
+
+    Args:
+        scan: The volume.
+        mask: Segmentation mask of the tumor, in the shape of the scan's voxels.
+
+    Returns:
+        Ascending indices of the slices with at least half as much brain as the fullest one, without
+        those that the tumor covers by less than 0.08 %.
+    """
+    brain = brain_areas(scan)
+    covered = mask.mean(axis=tuple({0, 1, 2} - {scan.view.slice_axis}))
+    counted = (brain >= _MIN_BRAIN_SHARE * brain.max()) & ((covered == 0) | (covered >= MIN_TUMOR))
+    return np.flatnonzero(counted).tolist()
 
 
 def _tumor_under_heat(finding: SliceFinding, mask: NDArray[np.bool_]) -> int:

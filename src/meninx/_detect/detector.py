@@ -32,6 +32,7 @@ from meninx._detect.pooling import averaged_over_depth, slice_logits
 from meninx._detect.preprocessing import Placement
 from meninx._detect.recognition import (
     Recognized,
+    calibrated_as,
     is_turned,
     plane_scored_as,
     recognition_warnings,
@@ -282,7 +283,8 @@ class Detector:
     ) -> Findings:
         sequence = sequence_scored_as(scan.sequence, recognized)
         calibration = self.card.calibration
-        calibrator = calibration.of(volume=scan.is_volume, sequence=sequence)
+        judged_as = calibrated_as(scan.sequence, recognized, volume=scan.is_volume)
+        calibrator = calibration.of(volume=scan.is_volume, sequence=judged_as)
         depths = scan.depths_mm if scan.is_volume else None
         if depths is not None:
             depths = depths[[scan_slice.index for scan_slice in slices]]
@@ -309,7 +311,7 @@ class Detector:
             model=self.model,
             milliseconds=milliseconds,
             is_volume=scan.is_volume,
-            reference=calibration.reference(volume=scan.is_volume, sequence=sequence),
+            reference=calibration.reference(volume=scan.is_volume, sequence=judged_as),
             logit=logit,
             sequence=scan.sequence,
             recognized=recognized,
@@ -319,7 +321,7 @@ class Detector:
                 *recognition_warnings(
                     scan,
                     recognized,
-                    by_sequence=scan.is_volume or calibration.has(sequence, volume=False),
+                    by_sequence=scan.is_volume or calibration.has(judged_as, volume=False),
                 ),
             ),
             incomplete=scan.incomplete,

@@ -179,6 +179,24 @@ def sequence_scored_as(named: Sequence, recognized: Recognized | None) -> Sequen
     return recognized.sequence
 
 
+def calibrated_as(named: Sequence, recognized: Recognized | None, *, volume: bool) -> Sequence:
+    """Return the sequence by whose calibrator a scan is judged.
+
+    Args:
+        named: Sequence by its headers or name.
+        recognized: What was recognized of it.
+        volume: Whether it has more than one slice.
+
+    Returns:
+        The sequence as which it is scored; `unknown` for a picture that looks sagittal or coronal:
+        calibrators of pictures by sequence are fitted on axial slices, the pooled one on all.
+    """
+    other_plane = recognized is not None and recognized.plane in ("sagittal", "coronal")
+    if other_plane and not volume:
+        return "unknown"
+    return sequence_scored_as(named, recognized)
+
+
 def plane_scored_as(scan: Scan, recognized: Recognized | None) -> Plane | None:
     """Return the plane of a volume's slices by its geometry, else the recognized one; else None."""
     if not scan.is_volume:

@@ -13,6 +13,7 @@ from meninx._detect.calibration import Calibration, Reference, StudyCalibrator, 
 from meninx._detect.calibrator import Calibrator
 from meninx._detect.decision import NOT_CALIBRATED
 from meninx._detect.findings import Findings, SeriesWeight
+from meninx._detect.recognition import calibrated_as
 from meninx._scan.scan import Sequence
 from meninx._scan.sequence import sequence_from_text
 
@@ -155,7 +156,8 @@ def _scored_series(findings: Iterable[Findings]) -> list[tuple[Findings, float]]
 
 
 def _calibrator_of(found: Findings, calibration: Calibration) -> Calibrator:
-    return calibration.of(volume=found.is_volume, sequence=found.scored_as)
+    judged_as = calibrated_as(found.sequence, found.recognized, volume=found.is_volume)
+    return calibration.of(volume=found.is_volume, sequence=judged_as)
 
 
 def _combined(
