@@ -33,9 +33,9 @@ def write_collections(folder: Path) -> None:
     write_patients(folder / "lgg")
     write_tumor_free(folder / "tumor-free")
     (folder / "templates").mkdir()
-    scan, _ = Phantom(900).render("T1", HEAD, noise=0.01)
+    scan, _ = Phantom(900).render("T1", HEAD, noise=0.01, samples=1)
     write_nifti(scan.voxels, scan, folder / "templates" / "colin27-t1.nii.gz")
-    scan, _ = Phantom(901).render("T1", HEAD, noise=0.01)
+    scan, _ = Phantom(901).render("T1", HEAD, noise=0.01, samples=1)
     write_dicom(scan, folder / "dicom" / "healthy-child-t1", 901)
 
 
@@ -109,7 +109,9 @@ def write_tumor_free(folder: Path) -> None:
     for number, (name, (site, skull)) in enumerate(SITES.items()):
         person = Phantom(3000 + number)
         for sequence in ("T1", "FLAIR"):
-            scan, _ = person.render(sequence, HEAD, noise=0.01, strip=skull == "stripped")
+            scan, _ = person.render(
+                sequence, HEAD, noise=0.01, samples=1, strip=skull == "stripped"
+            )
             file = f"{name}-{sequence.lower()}.nii.gz"
             write_nifti(scan.voxels, scan, folder / file)
             rows.append(
