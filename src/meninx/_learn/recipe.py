@@ -221,6 +221,8 @@ class LossRecipe:
         picture_weight: Weight of whole pictures, tumor or not, of sources that have both.
         smallest_tumor: Share of the head, 0..1, below which a tumor counts in the loss of cells
             but not in that of pictures.
+        smallest_contrast: Smallest contrast against the mirrored side, in standard deviations, at
+            which a mask's place counts in T1 and T1c: masks show what FLAIR shows. 0 for all.
         type_weight: Weight of the tumor type.
         balance_types: Whether all types have the same total weight, however rare they are.
         label_smoothing: Share of a picture's label and type that is spread over all classes, 0..1.
@@ -232,6 +234,7 @@ class LossRecipe:
     coarse_weight: float = 0.4
     picture_weight: float = 0.7
     smallest_tumor: Share = 0.0
+    smallest_contrast: Weight = 0.0
     type_weight: float = 0.3
     balance_types: bool = False
     label_smoothing: Share = 0.0
