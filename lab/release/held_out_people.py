@@ -46,6 +46,8 @@ SEQUENCES: tuple[MrSequence, ...] = ("FLAIR", "T1", "T1c")
 PICTURES_FOLD = 5
 # Number of them that each network scores: more would outnumber the people.
 PICTURES = 40
+# Largest number of augmented heads of a template in a sequence: they are one person's.
+MAX_EACH = 3
 # Share of single slices that the gate may refuse.
 REFUSED = 0.02
 # Smallest share of the head that a large tumor covers in a slice.
@@ -110,9 +112,9 @@ def pictures_of(manifest: Manifest, fold: int) -> list[Picture]:
 
 
 def heads_each(heads: Path) -> int:
-    """Return how many augmented heads of each template fill up what the rarest sequence lacks."""
+    """Return how many augmented heads of each template fill up a sequence without real ones."""
     templates = sum(head.fold in FOLDS for head in packed_heads(heads))
-    return -(-WANTED // max(1, templates))
+    return min(MAX_EACH, -(-WANTED // max(1, templates)))
 
 
 def references_of(halves: Sequence[Half]) -> tuple[list[Scored], dict[str, Any]]:

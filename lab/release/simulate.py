@@ -26,7 +26,9 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     recipe = read_recipe(options.recipe)
     sampling, heads = recipe.sampling, tuple(packed_heads(options.heads))
-    examples = simulated_examples(sampling.phantoms, sampling.augmented_heads, heads)
+    examples = simulated_examples(
+        sampling.phantoms, sampling.augmented_heads, heads, sampling.treated
+    )
     size = write_pack(examples, recipe.training_canvas, options.output)
     print(f"{options.output}: {len(examples)} slices of {len(heads)} heads, {size / 2**20:.1f} MiB")
 

@@ -188,6 +188,8 @@ class SamplingRecipe:
         tumor_share: Share of a stratum's slices that show tumors, 0..1.
         phantoms: Number of heads made of shapes to simulate.
         augmented_heads: Number of augmented heads of each real head of `meninx train --heads`.
+        treated: Share of simulated gliomas that were treated: a thin ring, or a cavity with or
+            without a bright rim, some with blood on the wall.
         calibration_phantoms: Number of whole simulated heads, of other seeds, that calibrate
             volumes: 48 have every sequence, plane and kind of lesion twice. 0 calibrates volumes as
             pictures.
@@ -201,6 +203,7 @@ class SamplingRecipe:
     tumor_share: Share = 0.62
     phantoms: Count = 0
     augmented_heads: Count = 0
+    treated: Share = 0.0
     calibration_phantoms: Count = 48
 
     @property
