@@ -102,7 +102,8 @@ detector:
 		$(if $(MINUTES),--minutes $(MINUTES))
 else
 detector: $(PACKS)  ## Train the shipped detector again on MENINX_DATA: hours; MINUTES=150 stops, a further call goes on.
-	sh lab/release/detector.sh "$(RECIPE)" $(RUNS) $(DATA_RUNS) $(DETECTORS) $(WEIGHTS) "$(MINUTES)" $(PACKS)
+	$(BIN)/python -m lab.release.whole $(PACKS) --recipe "$(RECIPE)" --output $(RUNS) --people $(DATA_RUNS)/people.csv \
+		--heads $(DATA_RUNS)/heads --detectors $(DETECTORS) --weights $(WEIGHTS) $(if $(MINUTES),--minutes $(MINUTES))
 endif
 
 wheel: .venv/base.stamp  ## Build the wheel and try it in an environment of its own, both in dist/.

@@ -107,7 +107,7 @@ def copy_weights(last: Path, output: Path) -> None:
     shutil.copyfile(last / WEIGHTS_NAME, folder / WEIGHTS_NAME)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Train all stages of all networks."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("packs", type=Path, nargs="+")
@@ -123,7 +123,7 @@ def main() -> None:
     parser.add_argument(
         "--minutes", type=float, help="stop after the epoch in which they are over; leaves parts"
     )
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     recipes = read_stages(options.recipe)
     ends = None if options.minutes is None else time.time() + 60 * options.minutes
     networks = jobs_of(

@@ -298,7 +298,7 @@ def answers(halves: Sequence[Half], references: Sequence[Scored]) -> dict[str, A
     }
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Score, measure, calibrate, write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("manifest", type=Path)
@@ -306,7 +306,7 @@ def main() -> None:
     parser.add_argument("--heads", type=Path, required=True)
     parser.add_argument("--json", type=Path, required=True)
     parser.add_argument("--calibration", type=Path, required=True, help="written for ship.py")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     manifest = read_manifest(options.manifest)
     each = heads_each(options.heads)
     halves = [

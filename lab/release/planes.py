@@ -9,7 +9,7 @@ Run: python -m lab.release.planes PEOPLE.csv --output PACK [--recipe FILE]
 import argparse
 import dataclasses
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -84,13 +84,13 @@ def _in_plane(picture: Picture, scan: Scan) -> Picture:
     return dataclasses.replace(picture, source=source_of(picture.source, str(scan.view.plane)))
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Write the pack."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--recipe", type=Path, default=RECIPE)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     recipe, manifest = read_recipe(options.recipe), read_manifest(options.manifest)
     learned = manifest.without_fold(recipe.training.test_fold)
     size = write_pack(examples(learned), recipe.training_canvas, options.output)

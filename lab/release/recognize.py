@@ -258,14 +258,14 @@ def compared(upright: Sequence[Findings], other: Sequence[Findings], unit: float
     }
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Fit, measure, write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("manifest", type=Path, help="of people and pictures: people.py wrote it")
     parser.add_argument("--heads", type=Path, required=True, help="folder of packed heads")
     parser.add_argument("--json", type=Path, required=True)
     parser.add_argument("--weights", type=Path, default=WEIGHTS, help="folder of both files")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     manifest = read_manifest(options.manifest)
     paths = [options.weights / name for name in FILES]
     detector = Detector(paths[-1])

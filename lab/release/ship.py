@@ -29,7 +29,7 @@ MAX_MB = 25
 PICTURES = 400
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Copy, calibrate, check sizes, and write the list."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("detector", type=Path, help="detector file, its weights beside it")
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--unpacked", type=Path, default=Path("runs/unpacked"))
     parser.add_argument("--heads", type=Path, required=True, help="folder of packed heads")
     parser.add_argument("--weights", type=Path, default=WEIGHTS, help="folder to write to")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     folder = options.weights
     folder.mkdir(parents=True, exist_ok=True)
     for suffix in (".onnx", ".safetensors"):

@@ -168,17 +168,15 @@ def test_each_recipe_s_and_each_choice_of_people_s_files_lie_apart(recipe, peopl
     runs = f"{data}/{Path(recipe).stem}"
     assert any(f"--output {data}/people.csv {people}".strip() in line for line in said)
     assert any(f'--output {runs}/sim.pack --recipe "{recipe}"' in line for line in said)
-    assert said[-1].split()[1:] == [
-        "lab/release/detector.sh",
-        f'"{recipe}"',
-        runs,
-        data,
-        f"lab/release/detectors/{runs.removeprefix('runs/')}",
-        "src/meninx/weights" if runs == "runs/meninx" else f"{runs}/weights",
-        '""',
-        f"{data}/real.pack",
-        f"{data}/planes.pack",
-        f"{runs}/sim.pack",
+    *_, run = (line for line in "\n".join(said).replace("\\\n", " ").splitlines())
+    assert run.split()[1:] == [
+        "-m",
+        "lab.release.whole",
+        *(f"{data}/real.pack", f"{data}/planes.pack", f"{runs}/sim.pack"),
+        *("--recipe", f'"{recipe}"', "--output", runs),
+        *("--people", f"{data}/people.csv", "--heads", f"{data}/heads"),
+        *("--detectors", f"lab/release/detectors/{runs.removeprefix('runs/')}"),
+        *("--weights", "src/meninx/weights" if runs == "runs/meninx" else f"{runs}/weights"),
     ]
 
 

@@ -2,59 +2,61 @@
 
 import hashlib
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from lab.release import held_out_people, pack, people, planes, simulate, whole
 from lab.release.single_slice_figures import BY_SEQUENCE
+from meninx._data.manifest import write_manifest
+from meninx._data.prepare import prepare
 from meninx._detect.detector import Detector
+from meninx._learn.file import ood_model
 from meninx._scan.reading import read_one
+from meninx._synthesis import simulated_scans
 from tests.lab.small_collections import write_collections
 
-ROOT = Path(__file__).parents[2]
-RECIPE = "tests/lab/small.toml"
+RECIPE = Path(__file__).with_name("small.toml")
 FILES = ("meninx.onnx", "meninx.safetensors", "meninx-int8.onnx")
 
 
-def run(*command: object, **options: str) -> str:
-    """Run a command in the root of the repository; return what it printed."""
-    done = subprocess.run(
-        [str(part) for part in command],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **options},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-    return done.stdout
-
-
-def module(name: str, *arguments: object) -> str:
-    return run(sys.executable, "-m", name, *arguments)
+@pytest.fixture
+def small(monkeypatch):
+    """Make what the gate learns to refuse, and simulated references, few."""
+    monkeypatch.setattr(ood_model, "OUTLIERS", 150)
+    monkeypatch.setattr(ood_model, "GHOSTED", 100)
+    monkeypatch.setattr(simulated_scans, "BRAINLESS_HEADS", 4)
+    monkeypatch.setattr(held_out_people, "MAX_EACH", 1)
 
 
 @pytest.mark.slow
-def test_one_run_makes_the_detector_and_all_that_belongs_to_it(tmp_path):
+@pytest.mark.usefixtures("small")
+def test_one_run_makes_the_detector_and_all_that_belongs_to_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     data, runs = tmp_path / "data", tmp_path / "runs"
     data.mkdir()
     (runs / "small").mkdir(parents=True)
     write_collections(data)
-    curated, people = runs / "curated.csv", runs / "people.csv"
-    module("meninx", "prepare", data / "curated", "--split", "mend", "--output", curated)
-    module("lab.release.people", curated, "--data", data, "--output", people)
-    module("lab.release.pack", people, "--data", data, "--output", runs, "--recipe", RECIPE)
-    packs = [runs / "real.pack", runs / "planes.pack", runs / "small" / "sim.pack"]
-    module("lab.release.planes", people, "--output", packs[1], "--recipe", RECIPE)
-    module("lab.release.simulate", runs / "heads", "--output", packs[2], "--recipe", RECIPE)
+    curated, manifest, heads = runs / "curated.csv", runs / "people.csv", runs / "heads"
+    rows, _ = prepare(data / "curated", split="mend")
+    write_manifest(rows, curated)
+    packs = [str(runs / "real.pack"), str(runs / "planes.pack"), str(runs / "small" / "sim.pack")]
+    for step, arguments in (
+        (people, (curated, "--data", data, "--output", manifest)),
+        (pack, (manifest, "--data", data, "--output", runs, "--recipe", RECIPE)),
+        (planes, (manifest, "--output", packs[1], "--recipe", RECIPE)),
+        (simulate, (heads, "--output", packs[2], "--recipe", RECIPE)),
+    ):
+        step.main([str(argument) for argument in arguments])
     detectors, weights = tmp_path / "detectors", tmp_path / "weights"
-    script = ("sh", "lab/release/detector.sh", RECIPE, runs / "small", runs, detectors, weights)
+    options = [
+        *("--recipe", str(RECIPE), "--output", str(runs / "small"), "--people", str(manifest)),
+        *("--heads", str(heads), "--detectors", str(detectors), "--weights", str(weights)),
+    ]
     # The first call has no time to train; the second does everything.
-    assert "not finished: commit the parts" in run(*script, "0", *packs)
-    run(*script, "", *packs)
+    whole.main([*packs, *options, "--minutes", "0"])
+    assert "half-a, half-b, all-0: not finished" in capsys.readouterr().out
+    whole.main([*packs, *options])
 
     assert sorted(path.name for path in detectors.iterdir()) == [
         "all-0.onnx",
