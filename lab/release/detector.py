@@ -83,6 +83,12 @@ def jobs_of(
     ]
 
 
+def is_done(last: Job) -> bool:
+    """Return whether the last stage of a network is trained and, of a half, scored."""
+    trained = (last.folder / WEIGHTS_NAME).is_file()
+    return trained and (not last.half or (last.folder / SCORED).is_file())
+
+
 def slices_left(jobs: Sequence[Job]) -> int:
     """Return the number of slices that a network has still to learn from."""
     if (jobs[-1].folder / WEIGHTS_NAME).is_file():
@@ -139,9 +145,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"{RUN_MINUTES} minutes",
             flush=True,
         )
-    if networks:
+    # Those that were trained elsewhere need no process.
+    if left := [jobs for jobs in networks if not is_done(jobs[-1])]:
         unpack(options.packs, options.output / "unpacked")
-        run_all(networks, options.at_once)
+        run_all(left, options.at_once)
     finished = [jobs for jobs in networks if (jobs[-1].folder / WEIGHTS_NAME).is_file()]
     for jobs in finished:
         copy_weights(jobs[-1].folder, options.output)

@@ -233,6 +233,7 @@ def test_the_detector_s_training_resumes_after_a_stop(pack, tmp_path):
     for job in (job for jobs in networks for job in jobs):
         assert (job.folder / "weights.safetensors").is_file()
         assert (job.folder / "scored.json").is_file() == bool(job.half)
+    assert all(detector.is_done(jobs[-1]) for jobs in networks)
     last = networks[2][1].folder
     detector.copy_weights(last, tmp_path)
     kept = tmp_path / "all-0" / "weights.safetensors"
