@@ -26,8 +26,8 @@ MEASURED_FOLD = 1
 
 def finished(options: argparse.Namespace, name: str) -> bool:
     """Make the detector file of a trained network, if there is none; return whether there is."""
-    target = options.detectors / f"{name}.onnx"
-    run = options.output / name
+    target = Path(options.detectors) / f"{name}.onnx"
+    run = Path(options.output) / name
     if not target.is_file() and (run / WEIGHTS_NAME).is_file():
         finish.main(
             [

@@ -20,7 +20,9 @@ from meninx._detect.decision import conformal_p_values
 from meninx._detect.loading import load_detector
 from meninx._scan.nifti import write_nifti
 from meninx._synthesis.phantom import Phantom, grid_of
-from tests.lab.small_collections import HEAD
+
+# A whole head in fine voxels, which is cut in all planes.
+HEAD = grid_of("axial", (90, 106, 72), (2.05, 2.1, 2.0))
 
 
 def slices(people, each=5, sequence="FLAIR", shift=3.0, seed=0, plane="axial"):

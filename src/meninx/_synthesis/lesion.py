@@ -121,7 +121,8 @@ class Lesion:
                 # A layer inside the wall, in patches.
                 layer = np.abs(core + _BLOOD_MM) - _BLOOD_MM
                 bare = 6 * (1 - 2 * site.blood + self._spread(points))
-                yield "blood", inside(np.maximum(layer, bare), softness)
+                covered = np.maximum(layer, bare).astype(np.float32)
+                yield "blood", inside(covered, softness)
 
     def texture(self, points: Float32Array) -> Float32Array:
         """Return the factor of the lesion's signal at points, mean 1, shape (n,)."""
