@@ -115,7 +115,8 @@ class Lesion:
             core = body + site.radius * (1 - site.necrosis) - 1.2 * self._noise(points)
             core -= 0.5 * site.bulge * self._texture(points)
             if site.stain:
-                yield "hemosiderin", 0.8 * inside(np.abs(core) - site.stain, softness)
+                stain = (np.abs(core) - site.stain).astype(np.float32)
+                yield "hemosiderin", 0.8 * inside(stain, softness)
             yield site.core, inside(core, softness)
             if site.blood:
                 # A layer inside the wall, in patches.
