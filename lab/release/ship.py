@@ -3,7 +3,7 @@
 Fits the calibrator of pictures on a fold that the run left out, copies detector.onnx and
 detector.safetensors to src/meninx/weights, and writes the detector in 8-bit integers and the
 SHA-256 of all files. Measure on that fold before, and afterwards run lab/evidence/volumes.py,
-lab/speed/speed.py and lab/pictures/figures.py. MANIFEST must hold only pictures, because slices of
+lab/speed/speed.py and lab/pictures/figures. MANIFEST must hold only pictures, because slices of
 stacks may be blank. Run: python -m lab.release.ship RUN MANIFEST
 --fold N --packs PACK ... --heads FOLDER
 """
