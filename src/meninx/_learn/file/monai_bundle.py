@@ -18,6 +18,7 @@ from meninx._version import __version__
 MONAI_VERSION = "1.6.1"
 _SCHEMA = "https://project-monai.github.io/schema/meta_schema_20240725.json"
 _DETECTOR, _WEIGHTS = "detector.onnx", "detector.safetensors"
+_TABLE = "slices.csv"
 _LICENSE = "Apache-2.0, as the code."
 
 _PAGE = """# {name}
@@ -25,11 +26,14 @@ _PAGE = """# {name}
 **For research, not for diagnosis.** A detector of tumors in brain MRI as a MONAI bundle: a
 {network} that gives each slice of {size} px one logit, above 0 for a tumor.
 
-The bundle needs the package `meninx` with its extra `train`: it reads and crops the scans as the
-detector does, because no transforms of MONAI do the same.
+The bundle needs MONAI with `pytorch-ignite` and `fire`, and the package `meninx` with its extra
+`train`: it reads and crops the scans as the detector does, because no transforms of MONAI do so.
 
     python -m monai.bundle run --bundle_root . --config_file configs/inference.json \\
-        --meta_file configs/metadata.json --dataset_dir STUDY
+        --meta_file configs/metadata.json --dataset_dir STUDY --output_dir OUT
+
+It writes OUT/{table}: the name of the scan with the number of the slice, from 0 among those that
+show enough of the head, and its logit.
 
 A logit is not calibrated, and refuses nothing. Calibrated answers, refusals and heat maps come from
 the same folder by `meninx predict STUDY --model models/{detector}`.
@@ -76,6 +80,7 @@ def export_monai_bundle(detector: Path, folder: Path) -> list[Path]:
         network=card.network_title,
         size=card.preprocessing.size,
         detector=_DETECTOR,
+        table=_TABLE,
         license=card.license or _LICENSE,
     )
     (folder / "docs" / "README.md").write_text(page, encoding="utf-8")
@@ -134,6 +139,7 @@ def _inference() -> dict[str, Any]:
         "imports": ["$import meninx", "$import meninx.torch"],
         "bundle_root": ".",
         "dataset_dir": ".",
+        "output_dir": "$@bundle_root + '/eval'",
         "device": "$torch.device('cuda' if torch.cuda.is_available() else 'cpu')",
         "detector_file": f"$@bundle_root + '/models/{_DETECTOR}'",
         "detector": "$meninx.load_detector(@detector_file)",
@@ -152,12 +158,23 @@ def _inference() -> dict[str, Any]:
         "network_def": {"_target_": "meninx.torch.SliceClassifier", "path": "@detector_file"},
         "network": "$@network_def.to(@device)",
         "inferer": {"_target_": "monai.inferers.SimpleInferer"},
+        "handlers": [
+            {
+                "_target_": "monai.handlers.ClassificationSaver",
+                "output_dir": "@output_dir",
+                "filename": _TABLE,
+                "batch_transform": "$lambda batch: [{'filename_or_obj': "
+                "f\"{batch['scan']} {place}\"} for place in range(len(batch['image']))]",
+                "output_transform": "$lambda output: output['pred']",
+            }
+        ],
         "evaluator": {
             "_target_": "monai.engines.SupervisedEvaluator",
             "device": "@device",
             "val_data_loader": "@dataloader",
             "network": "@network",
             "inferer": "@inferer",
+            "val_handlers": "@handlers",
             "decollate": False,
         },
         "run": ["$@evaluator.run()"],
