@@ -76,9 +76,10 @@ def _dice(first: Marks, second: Marks) -> float:
 def _false_marks(heat: NDArray[np.uint8], mask: Marks) -> NDArray[np.intp]:
     """Return how many connected marked places touch no tumor, at each heat, shape (t,)."""
     counts = np.zeros(len(PERCENTS), dtype=np.intp)
-    (box,) = ndimage.find_objects(heat >= PERCENTS.min(), max_label=1)
-    if box is None:
+    warm = heat >= PERCENTS.min()
+    if not warm.any():
         return counts
+    (box,) = ndimage.find_objects(warm, max_label=1)
     # Most of a volume is cold: only the box around what is marked at the lowest heat is searched.
     heat, mask = heat[box], mask[box]
     for place, percent in enumerate(PERCENTS):
