@@ -80,7 +80,7 @@ def export(
     if format == "ensemble":
         _write_ensemble([model, *(others or ())], output)
         return
-    if format in ("hugging-face", "monai-bundle"):
+    if format == "hugging-face" or format == "monai-bundle":
         _write_folder(model, format, output)
         return
     if data is None:
