@@ -99,7 +99,7 @@ def read_nifti(
         exclusion = _not_an_image(header)
         start, first = int(header["vox_offset"]), int(header.single_vox_offset)
         # Some writers leave the offset at 0; voxels can't begin in the header (NIfTI-1, nifti1.h).
-        is_unset = 0 <= start < first
+        is_unset = start == 0
         shape, expected = _promised(header, first if is_unset else start, limits)
         data = promised_bytes(source, expected, 0 if is_unset else _slice_bytes(header), limits)
         if is_unset:
@@ -328,7 +328,7 @@ def _difference(sform: Float64Array, qform: Float64Array) -> str | None:
     Places are not compared: they change no distance and no side.
     """
     sizes = [np.linalg.norm(affine[:3, :3], axis=0) for affine in (sform, qform)]
-    if not np.allclose(*sizes, rtol=_SIZE_TOLERANCE):
+    if not np.allclose(sizes[0], sizes[1], rtol=_SIZE_TOLERANCE):
         shown = [" x ".join(f"{side:.4g}" for side in size) for size in sizes]
         return f"voxels of {shown[0]} mm in the sform, of {shown[1]} mm in the qform"
     if np.sign(np.linalg.det(sform[:3, :3])) != np.sign(np.linalg.det(qform[:3, :3])):

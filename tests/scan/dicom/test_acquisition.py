@@ -4,7 +4,7 @@ from pydicom import Dataset
 from meninx._scan.dicom.acquisition import acquisition_of
 
 
-def code(**values: str) -> Dataset:
+def code(**values: str | int) -> Dataset:
     item = Dataset()
     for name, value in values.items():
         setattr(item, name, value)
@@ -20,7 +20,7 @@ def code(**values: str) -> Dataset:
         ("", [], False),
         ("", [code(CodeValue="0", CodeMeaning="None")], False),
         ("", [code(CodeValue="C-B03CA", CodeMeaning="Gadolinium")], True),
-        (None, [code(ContrastBolusAgentNumber="1")], True),
+        (None, [code(ContrastBolusAgentNumber=1)], True),
     ],
 )
 def test_an_agent_is_given_as_text_or_by_a_code(agent, codes, given):
