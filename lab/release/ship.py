@@ -2,7 +2,7 @@
 
 Copies DETECTOR.onnx and the weights beside it to the package, and writes the detector in
 8-bit integers and the SHA-256 of all files. Afterwards run recognize.py, lab/evidence/volumes.py,
-lab/speed/speed.py and lab/pictures/figures.py. Run: python -m lab.release.ship DETECTOR MANIFEST
+lab/speed/speed.py and lab/pictures/figures. Run: python -m lab.release.ship DETECTOR MANIFEST
 --fold N --calibration FILE --packs PACK ... --heads FOLDER [--weights FOLDER]
 """
 

@@ -156,16 +156,19 @@ def peak_share(results: Sequence[VolumeResult]) -> float:
 def bootstrap_interval(
     results: Sequence[Result],
     figure: Callable[[Sequence[Result]], float],
+    cluster: NDArray[np.intp] | None = None,
     draws: int = 500,
     seed: int = 0,
 ) -> tuple[float, float]:
     """Return a 95 % percentile interval of a figure, patients drawn with replacement.
 
-    Slices of one patient are correlated, so patients are resampled (Efron and Tibshirani 1993).
+    Slices and volumes of one patient are correlated, so patients are resampled (Efron and
+    Tibshirani 1993).
 
     Args:
-        results: Results of the volumes, one a patient.
+        results: Results of n volumes.
         figure: Function that computes the figure from results.
+        cluster: Patient of each volume, shape (n,); None if no two are of one.
         draws: Number of bootstrap samples.
         seed: Seed of the draws.
 
@@ -173,9 +176,13 @@ def bootstrap_interval(
         Lower and upper end.
     """
     rng = np.random.default_rng(seed)
-    figures = [
-        figure([results[drawn] for drawn in rng.integers(len(results), size=len(results))])
-        for _ in range(draws)
-    ]
+    _, member = np.unique(
+        np.arange(len(results)) if cluster is None else cluster, return_inverse=True
+    )
+    patients = [np.flatnonzero(member == patient) for patient in range(member.max() + 1)]
+    figures = []
+    for _ in range(draws):
+        drawn = rng.integers(len(patients), size=len(patients))
+        figures.append(figure([results[place] for patient in drawn for place in patients[patient]]))
     low, high = np.nanpercentile(figures, (2.5, 97.5))
     return float(low), float(high)
