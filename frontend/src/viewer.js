@@ -1,5 +1,6 @@
 // The images of a study: series side by side at one place of the patient, heat maps, marks, slice scores.
-import { followSteps, toStudy } from "./steps.js";
+import { enable } from "./controls.js";
+import { followSteps } from "./steps.js";
 import { Cine } from "./viewer/cine.js";
 import { followKeys } from "./viewer/keys.js";
 import { Marks } from "./viewer/marks.js";
@@ -192,32 +193,32 @@ class Viewer {
   cornerHere() { this.marks.cornerHere(); }
   toNextMark() { this.marks.toNext(); }
 
-  toStudy(rel) { toStudy(rel); }
-
   showKeys() { this.press("keys"); }
 }
 
 // The first series can be read while the others still arrive.
-async function show(box) {
+async function show(box, opinions) {
   const data = JSON.parse(document.getElementById("viewer-data").textContent);
   const elements = box.querySelectorAll(".pane");
   const settings = new Settings(data.reader);
   const [first, ...others] = data.panes;
   const viewer = new Viewer(box, data, await Pane.open(elements[0], first, first.plane, settings), settings);
   viewer.start();
-  const opinions = followOpinions(viewer);
+  opinions.follow(viewer);
   followRegions(viewer, opinions);
+  enable("viewer");
   for (const [n, series] of others.entries()) {
     viewer.showStatus(`Loading series ${n + 2} of ${data.panes.length}: ${series.name}`);
     viewer.add(await Pane.open(elements[n + 1], series, first.plane, settings));
   }
-  opinions?.restoreBox();
+  opinions.restoreBox();
   await Promise.all(viewer.panes.map((pane) => pane.heated));
   viewer.showStatus();
   box.dataset.ready = "1";
 }
 
 const box = document.getElementById("viewer");
+followSteps();
 followSending();
-if (!box) { followSteps(); followOpinions(null); }
-if (box) show(box).catch((error) => { document.getElementById("where").textContent = `No image: ${error.message}`; });
+const opinions = followOpinions();
+if (box) show(box, opinions).catch((error) => { document.getElementById("where").textContent = `No image: ${error.message}`; });

@@ -71,8 +71,18 @@ function loadListOfAddress() {
   location.reload();
 }
 
+// What was typed, chosen or checked before this script listened counts as well.
+function takeUp() {
+  const form = document.getElementById("filters");
+  const served = ({ options, defaultValue }) => (options ? ([...options].find((option) => option.defaultSelected) ?? options[0]).value : defaultValue);
+  // htmx follows the form from this event on.
+  if ([...form.elements].some((field) => field.value !== served(field))) document.addEventListener("DOMContentLoaded", () => window.htmx.trigger(form, "submit"));
+  if (document.getElementById("choose-all")?.checked) for (const box of boxes()) box.checked = true;
+}
+
 export function followWorklist() {
   loadListOfAddress();
+  takeUp();
   document.addEventListener("change", (event) => {
     if (event.target.id === "choose-all") for (const box of boxes()) box.checked = event.target.checked;
     if (table().contains(event.target)) countChosen();

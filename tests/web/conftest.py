@@ -225,9 +225,12 @@ def stored(server):
 
 @pytest.fixture(scope="module")
 def chromium():
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
     from tests.web.browsing import FLAGS
+
+    # Several tests share few cores: with the default of 5 s a busy machine fails.
+    expect.set_options(timeout=30_000)
 
     path = shutil.which("chromium")
     if path is None:

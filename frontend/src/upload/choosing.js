@@ -38,11 +38,16 @@ export function followChoosing(drop) {
     for (const entry of entries) await entriesOf(entry, files);
     send(files);
   });
+  document.getElementById("drop-words").textContent = "Drop a study here";
   for (const id of ["files", "folder"]) {
-    document.getElementById(id).addEventListener("change", (event) => {
-      send([...event.target.files].map((file) => [file.webkitRelativePath || file.name, file]));
+    const input = document.getElementById(id);
+    const take = () => {
+      send([...input.files].map((file) => [file.webkitRelativePath || file.name, file]));
       // The same files can be chosen again, to go on.
-      event.target.value = "";
-    });
+      input.value = "";
+    };
+    input.addEventListener("change", take);
+    // What was chosen before this script listened.
+    take();
   }
 }

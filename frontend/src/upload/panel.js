@@ -8,7 +8,7 @@ export class Uploads {
   constructor(element, onArrival) {
     Object.assign(this, { element, onArrival, running: new Set(), broken: new Map() });
     window.addEventListener("beforeunload", (event) => { if (this.running.size) event.preventDefault(); });
-    this.showUnfinished();
+    this.listed = this.showUnfinished();
   }
 
   // An upload that was begun before, in this browser or another, goes on once its files are chosen again.
@@ -38,21 +38,24 @@ export class Uploads {
     return [...this.broken.values()].find(begun);
   }
 
-  send(files, options) {
+  async send(files, options) {
     if (!files.length) return;
+    const row = this.row();
+    row.say(sending(files));
+    await this.listed;
     const begun = this.knownOf(files);
     if (begun) {
       this.broken.delete(begun.known.id);
       begun.row.remove();
     }
-    this.run(new Upload(files, options, begun?.known), this.row());
+    this.run(new Upload(files, options, begun?.known), row);
   }
 
   async run(upload, row, again = true) {
     this.running.add(upload);
     upload.onChange = () => row.progress(upload);
     row.offer("Cancel", () => upload.cancel());
-    row.say(`Sending ${counted(upload.files.length, "file")}: ${upload.title}`);
+    row.say(sending(upload.files));
     try {
       row.arrived(await upload.run());
       await this.onArrival();
@@ -165,6 +168,7 @@ function summaryOf(studies) {
 
 const made = (name, values) => Object.assign(document.createElement(name), values);
 const counted = (count, name) => `${count} ${name}${count === 1 ? "" : "s"}`;
+const sending = (files) => `Sending ${counted(files.length, "file")}: ${titleOf(files)}`;
 const megabytes = (bytes) => (bytes / 1e6).toFixed(1);
 const queued = (queue) => (queue ? `, place ${queue.place} of ${queue.waiting} in the queue` : "");
 const duration = (seconds) => (seconds < 90 ? `${Math.ceil(seconds)} s` : `${Math.ceil(seconds / 60)} min`);

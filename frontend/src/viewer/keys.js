@@ -58,8 +58,8 @@ export function keysOf(viewer) {
     key(["b"], "b", "mark a box", () => viewer.press("mark")),
     key(["Enter"], "Enter", "with ruler or box: a corner at the crosshair", () => viewer.cornerHere()),
     key(["Escape"], "Esc", "drop the mark, leave the tool", () => viewer.dropTool()),
-    key(["."], ".", "next study of the worklist", () => viewer.toStudy("next")),
-    key([","], ",", "previous study of the worklist", () => viewer.toStudy("prev")),
+    key([], ".", "next study of the worklist"),
+    key([], ",", "previous study of the worklist"),
     key(["?"], "?", "these keys", () => viewer.showKeys()),
   ];
 }

@@ -1,18 +1,21 @@
 // What a reader says: stored without leaving the page, so that panes, slice and window stay as they are.
+import { enable } from "../controls.js";
 import { csrf } from "../session.js";
 import { Draft } from "./draft.js";
 import { showStates } from "./regions.js";
 
 const KEPT = "Your note and your box are kept in this browser tab.";
 
-export function followOpinions(viewer) {
-  const form = document.getElementById("opinion");
-  return form || viewer ? new Opinions(form, viewer) : null;
+// Opinions can be given before the images are there; a study that is not scored takes none.
+export function followOpinions() {
+  const section = document.getElementById("opinions");
+  return section && new Opinions(section.dataset.study, document.getElementById("opinion"));
 }
 
 class Opinions {
-  constructor(form, viewer) {
-    Object.assign(this, { form, viewer, study: form?.dataset.study ?? viewer.data.study });
+  constructor(study, form) {
+    Object.assign(this, { study, form, viewer: null });
+    document.addEventListener("htmx:load", (event) => this.enable(event.detail.elt));
     document.addEventListener("click", (event) => {
       const button = event.target.closest("button[data-jump]");
       if (button) this.jump(button.dataset.jump);
@@ -21,8 +24,18 @@ class Opinions {
     if (form) this.followForm();
   }
 
+  follow(viewer) {
+    this.viewer = viewer;
+    if (this.form) viewer.marks.onHold = (held) => this.showBox(held);
+  }
+
+  // Buttons of a list that came anew.
+  enable(list) {
+    if (this.viewer) enable("viewer", list);
+  }
+
   followForm() {
-    const { form, viewer } = this;
+    const { form } = this;
     this.said = document.getElementById("opinion-said");
     this.waits = document.getElementById("mark-waits");
     this.number = Number(form.elements.scan.value);
@@ -32,8 +45,6 @@ class Opinions {
       event.preventDefault();
       this.store(event.submitter.value);
     });
-    if (!viewer) return;
-    viewer.marks.onHold = (held) => this.showBox(held);
   }
 
   // The draft's box, once all series are there.
@@ -143,6 +154,7 @@ class Opinions {
     const loaded = new DOMParser().parseFromString(await response.text(), "text/html").getElementById("opinion-list");
     list.replaceWith(loaded);
     window.htmx.process(loaded);
+    this.enable(loaded);
   }
 
   // Another reader's box may have come after this page: it is asked for first.

@@ -10,6 +10,7 @@ export class Strip {
       bar.classList.toggle("hottest", n === hottest);
       element.append(bar);
     });
+    element.removeAttribute("aria-disabled");
     element.addEventListener("click", (event) => {
       const share = (event.clientX - element.getBoundingClientRect().left) / element.clientWidth;
       if (slices.length) go(slices[Math.min(slices.length - 1, Math.floor(share * slices.length))]);
