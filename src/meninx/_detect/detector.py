@@ -40,7 +40,6 @@ from meninx._detect.recognition import (
     sequence_scored_as,
     turn_to_try,
 )
-from meninx._detect.study_grouping import evidence_of
 from meninx._errors import InputError, ModelError, OptionError, UnsupportedScan
 from meninx._scan.completeness import Incomplete
 from meninx._scan.scan import Scan, Slice
@@ -209,6 +208,8 @@ class Detector:
             refused = any(scan.status == "refused" for scan in findings)
             status: Status = "refused" if refused else "failed"
             return StudyFindings(name, status=status, model=self.model, incomplete=incomplete)
+        from meninx._detect.study_grouping import evidence_of
+
         evidence = evidence_of(findings, self.card.calibration)
         study = StudyFindings(
             study=name,
