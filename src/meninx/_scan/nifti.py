@@ -265,15 +265,7 @@ def _analyze_affine(
 def _affine(
     image: nibabel.Nifti1Image, spacing_mm: Spacing | None
 ) -> tuple[Float64Array, tuple[ScanWarning, ...]]:
-    """Return the affine in LPS, mm, and a warning if it is doubtful.
-
-    Args:
-        image: Image as nibabel opens it.
-        spacing_mm: Voxel size that replaces the file's; None for the file's.
-
-    Raises:
-        GeometryError: If neither the file nor the user gives a spacing.
-    """
+    """Return the affine in LPS, mm, and a warning if it is doubtful; raise if no size is given."""
     header = image.header
     if spacing_mm is None:
         _check_spacing(header)
