@@ -67,7 +67,7 @@ def test_what_is_not_seen_makes_no_cell_a_tumor_and_none_tumor_free():
     assert found.mask[1].max() == 255
     changed = found.mask[1] != plain.mask[1]
     assert set(found.mask[1][changed].tolist()) == {UNSEEN}
-    tumor, free = cell_targets(found.batch(torch.arange(2)).mask)
+    tumor, free = cell_targets(found.batch(torch.arange(2)).mask, marked=True)
     assert tumor[1].sum() < tumor[0].sum()
     assert torch.equal(free[0], free[1])
     assert bool((tumor[1] <= tumor[0]).all())
@@ -81,6 +81,6 @@ def test_a_slice_whose_tumor_cannot_be_seen_is_neither_tumor_nor_tumor_free():
     batch = found.batch(torch.arange(1))
     assert found.mask.max() == UNSEEN
     assert not batch.fair.any()
-    tumor, free = cell_targets(batch.mask)
+    tumor, free = cell_targets(batch.mask, marked=True)
     assert not tumor.any()
     assert not free[0, 9:11, 11:12].any()

@@ -18,21 +18,24 @@ TUMOR_COVERAGE, TUMOR_FREE_COVERAGE = 0.4, 0.02
 SEEN = 1.2 * UNSEEN / 255
 
 
-def cell_targets(mask: Tensor, stride: int = CELL_STRIDE) -> tuple[Tensor, Tensor]:
+def cell_targets(
+    mask: Tensor, stride: int = CELL_STRIDE, *, marked: bool = False
+) -> tuple[Tensor, Tensor]:
     """Return which cells are tumor and which are tumor-free; the others do not count.
 
-    A tumor that fills 40 % of no cell still has one tumor cell: the one that it covers most. Places
-    of a tumor that can't be seen (`visible.UNSEEN`) make no cell a tumor, nor tumor-free.
+    A tumor that fills 40 % of no cell still has one tumor cell: the one that it covers most.
 
     Args:
         mask: Tumor coverage 0..1, shape (b, 1, h, w).
         stride: Side of a cell, pixels.
+        marked: Whether places of a tumor that can't be seen are marked (`visible.UNSEEN`): they
+            make no cell a tumor, nor tumor-free.
 
     Returns:
         Masks of tumor cells and of tumor-free cells, shape (b, m, n), bool.
     """
     coverage = F.avg_pool2d(mask, stride)[:, 0]  # [b, m, n]
-    seen = F.avg_pool2d(mask * (mask > SEEN), stride)[:, 0]
+    seen = F.avg_pool2d(mask * (mask > SEEN), stride)[:, 0] if marked else coverage
     most = seen.flatten(1).amax(1)[:, None, None]
     threshold = torch.where(most > 0.06, most.clamp(max=TUMOR_COVERAGE), TUMOR_COVERAGE)
     return seen >= threshold, coverage < TUMOR_FREE_COVERAGE
@@ -53,7 +56,9 @@ def cell_loss(
         Loss, a scalar, 0 and more.
     """
     known = (~batch.unmasked).float()[:, None, None]  # [b, 1, 1]
-    tumor, free = (cells.float() * known for cells in cell_targets(batch.mask, stride))
+    marked = options.smallest_contrast > 0
+    targets = cell_targets(batch.mask, stride, marked=marked)
+    tumor, free = (cells.float() * known for cells in targets)
     per_cell = F.binary_cross_entropy_with_logits(cell_logits, tumor, reduction="none")  # [b, m, n]
     weight = free + options.tumor_cell * tumor
     # The hardest cells have the same area for every size of cell.
