@@ -432,6 +432,28 @@ def flat_table(what: str, source: str) -> str:
     return as_table([what, "measured"], rows)
 
 
+def slow_line_table() -> str:
+    """Return what a reader waits for over a slow line, by the bytes that it sends."""
+    stored = _read("slow_line")
+    rows = (
+        [name, f"{sent / 1e6:.2f}", f"{sent / stored['bytes a second']:.1f}"]
+        for name, sent in stored["bytes"].items()
+    )
+    return as_table(
+        ["from the click on a study, at 4 Mbit/s", "sent, MB", "the line alone, s"], rows
+    )
+
+
+def readers_table() -> str:
+    """Return the times of readers' steps, or why a step was not possible."""
+    rows = (
+        [reader, step, f"{value:.1f}" if isinstance(value, float) else value]
+        for reader, steps in _read("reader")["readers"].items()
+        for step, value in steps.items()
+    )
+    return as_table(["reader", "step", "s"], rows)
+
+
 # Projected archives: number of series, and cores that score.
 PROJECTED = ((10**4, 2), (10**5, 16), (10**6, 128), (10**7, 1024))
 # A clinical series, against the three slices of the measured ones.
@@ -645,6 +667,8 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "eight-bits": eight_bits_table,
     "training": partial(flat_table, "training", "training"),
     "web": partial(flat_table, "web application", "web"),
+    "slow-line": slow_line_table,
+    "readers": readers_table,
     "large-study": partial(flat_table, "1,400 DICOM files of one study", "large_study"),
     "node": partial(flat_table, "DICOM node", "node"),
     "archive": partial(flat_table, "scoring an archive", "archive"),

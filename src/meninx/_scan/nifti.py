@@ -301,11 +301,14 @@ def _image_of(voxels: NDArray[np.generic], scan: Scan) -> nibabel.Nifti1Image:
 
 
 def nifti_header(voxels: NDArray[np.generic], scan: Scan) -> bytes:
-    """Return what stands before the voxels in a NIfTI file, `NIFTI_1_BYTES` long.
+    """Return what stands before the voxels in a NIfTI file.
 
     Args:
         voxels: Values in the shape of the scan, of any type of NIfTI.
         scan: Scan with an affine.
+
+    Returns:
+        Header of `NIFTI_1_BYTES`.
     """
     header = _image_of(voxels, scan).header
     header["vox_offset"] = NIFTI_1_BYTES
