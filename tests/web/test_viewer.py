@@ -695,8 +695,11 @@ def test_what_a_reader_set_survives_other_series_and_studies(opened, exam):
     for key in "hx":
         page.keyboard.press(key)
     page.locator("[data-do=threshold]").fill("40")
+    corner = page.locator(".pane").first.locator("[data-corner=window]")
+    automatic = corner.inner_text()
     page.locator("[data-do=window]").select_option("wide")
-    window = page.locator(".pane").first.locator("[data-corner=window]").inner_text()
+    expect(corner).not_to_have_text(automatic)  # with the next frame
+    window = corner.inner_text()
     page.get_by_role("button", name="Flip").click()
     for query, study in (("?scan=1", exam.now), ("?scan=0", exam.now), ("?scan=0", exam.before)):
         page = opened(query, study)

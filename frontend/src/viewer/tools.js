@@ -86,7 +86,7 @@ export class Tools {
     const [width, level] = [this.all.width, this.all.level].map((field) => numberOf(field.value));
     const { active } = this.viewer;
     if (!(width > 0) || !Number.isFinite(level)) {
-      active.say("Width and level of the window have to be numbers, the width above 0.");
+      active.say("Width and level have to be numbers; the width has to be above 0.");
       this.showWindow();
       return;
     }
