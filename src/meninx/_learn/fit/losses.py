@@ -8,17 +8,21 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from meninx._learn.input.augmentation.batch import SliceBatch
+from meninx._learn.input.visible import UNSEEN
 from meninx._learn.model.network import CELL_STRIDE
 from meninx._learn.recipe import LossRecipe
 
 # Smallest coverage of a tumor cell; coverage below which a cell is tumor-free. Others do not count.
 TUMOR_COVERAGE, TUMOR_FREE_COVERAGE = 0.4, 0.02
+# Coverage of a pixel from which on its tumor can be seen, a little above that of places that can't.
+SEEN = 1.2 * UNSEEN / 255
 
 
 def cell_targets(mask: Tensor, stride: int = CELL_STRIDE) -> tuple[Tensor, Tensor]:
     """Return which cells are tumor and which are tumor-free; the others do not count.
 
-    A tumor that fills 40 % of no cell still has one tumor cell: the one that it covers most.
+    A tumor that fills 40 % of no cell still has one tumor cell: the one that it covers most. Places
+    of a tumor that can't be seen (`visible.UNSEEN`) make no cell a tumor, nor tumor-free.
 
     Args:
         mask: Tumor coverage 0..1, shape (b, 1, h, w).
@@ -28,9 +32,10 @@ def cell_targets(mask: Tensor, stride: int = CELL_STRIDE) -> tuple[Tensor, Tenso
         Masks of tumor cells and of tumor-free cells, shape (b, m, n), bool.
     """
     coverage = F.avg_pool2d(mask, stride)[:, 0]  # [b, m, n]
-    most = coverage.flatten(1).amax(1)[:, None, None]
+    seen = F.avg_pool2d(mask * (mask > SEEN), stride)[:, 0]
+    most = seen.flatten(1).amax(1)[:, None, None]
     threshold = torch.where(most > 0.06, most.clamp(max=TUMOR_COVERAGE), TUMOR_COVERAGE)
-    return coverage >= threshold, coverage < TUMOR_FREE_COVERAGE
+    return seen >= threshold, coverage < TUMOR_FREE_COVERAGE
 
 
 def cell_loss(
