@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from lab.pictures.figures import limits, log, readme, results
+from lab.pictures.figures import limits, log, readme, results, web
 from lab.pictures.figures.tables import ROOT
 
 BLOCK = re.compile(r"(<!-- table: (?P<name>[\w-]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
@@ -13,6 +13,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     **results.TABLES,
     **limits.TABLES,
     **log.TABLES,
+    **web.TABLES,
 }
 
 
