@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from meninx._detect.loading import load_detector
-from meninx._render import result as results
+from meninx._render import heatmap, heatmap_check, hottest_slice
 from meninx._render.heatmap_check import HeatmapCheck
 from meninx._render.result import Result
 
@@ -16,7 +16,12 @@ PASSED = HeatmapCheck(contrast=0.9, drop=5.0)
 @pytest.fixture
 def counted(monkeypatch):
     """The number of times each of the three is made."""
-    counts = dict.fromkeys(("check_heatmap", "heat_volume", "hottest_slice_picture"), 0)
+    homes = {
+        "check_heatmap": heatmap_check,
+        "heat_volume": heatmap,
+        "hottest_slice_picture": hottest_slice,
+    }
+    counts = dict.fromkeys(homes, 0)
 
     def counting(name, make):
         def made(*arguments):
@@ -25,9 +30,9 @@ def counted(monkeypatch):
 
         return made
 
-    for name in counts:
-        make = getattr(results, name) if name != "check_heatmap" else lambda *_: PASSED
-        monkeypatch.setattr(results, name, counting(name, make))
+    for name, home in homes.items():
+        make = getattr(home, name) if name != "check_heatmap" else lambda *_: PASSED
+        monkeypatch.setattr(home, name, counting(name, make))
     return counts
 
 

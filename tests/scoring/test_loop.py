@@ -11,8 +11,8 @@ from PIL import Image
 
 from meninx._detect.loading import load_detector
 from meninx._errors import UnreadableFile
-from meninx._render import result as results
 from meninx._render.heatmap_check import HeatmapCheck
+from meninx._render.result import Result
 from meninx._scan.nifti import write_nifti
 from meninx._scan.scan import Scan
 from meninx._scan.unread import Unread
@@ -71,7 +71,10 @@ def test_every_writer_gets_every_result_in_order(folder, tmp_path):
 
 
 def test_a_result_is_dropped_before_the_next_is_scored(folder, monkeypatch):
-    monkeypatch.setattr(results, "check_heatmap", lambda *_: HeatmapCheck(contrast=0.9, drop=5.0))
+    monkeypatch.setattr(
+        "meninx._render.heatmap_check.check_heatmap",
+        lambda *_: HeatmapCheck(contrast=0.9, drop=5.0),
+    )
     held = Held()
     assert len(list(write_all(score_path(load_detector(), folder), [held]))) == 3
     assert held.living == [1, 1, 1]
@@ -85,7 +88,7 @@ def test_memory_stays_flat_over_dozens_of_scans(sick):
     def scored():
         for number in range(48):
             scan = Scan("a", sick.scan.voxels + np.float32(number), sick.scan.affine, "T1c")
-            yield results.Result(scan, findings, detector)
+            yield Result(scan, findings, detector)
             del scan
 
     class Drawn:

@@ -18,7 +18,6 @@ from meninx._assess.evaluation_report import Setting, write_evaluation
 from meninx._cli import app
 from meninx._data.manifest import Picture
 from meninx._detect.loading import load_detector
-from meninx._render import result as results
 from meninx._render.heatmap_check import HeatmapCheck
 from meninx._scoring.worker import Worker
 from meninx._synthesis.writing import write_dicom
@@ -33,7 +32,7 @@ FAILED, PASSED = HeatmapCheck(contrast=0.0, drop=0.0), HeatmapCheck(contrast=0.9
 @pytest.fixture(params=[FAILED, PASSED], ids=["failed", "passed"])
 def check(request, monkeypatch):
     """What every check of a heat map says; the second shows that the first sees heat at all."""
-    monkeypatch.setattr(results, "check_heatmap", lambda *_: request.param)
+    monkeypatch.setattr("meninx._render.heatmap_check.check_heatmap", lambda *_: request.param)
     return request.param
 
 
