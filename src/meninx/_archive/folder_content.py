@@ -1,5 +1,6 @@
 """Sort the files of a folder into DICOM series by their first bytes."""
 
+import posixpath
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 
@@ -18,10 +19,13 @@ _PIXEL_DATA = (b"\xe0\x7f\x10\x00", b"\x7f\xe0\x00\x10")
 
 
 class FolderContent:
-    """The DICOM series of a folder, and files that may belong to any of them."""
+    """The DICOM series of a folder, and files that may belong to any of them or list them."""
 
     def __init__(self) -> None:
         self.by_uid: dict[str, list[FileEntry]] = {}
+        # SeriesInstanceUIDs of the files that lie directly in each folder.
+        self.folders: dict[str, set[str]] = {}
+        self.listings: list[FileEntry] = []
         self._unreadable: list[FileEntry] = []
         self._unknown: list[FileEntry] = []
 
@@ -45,13 +49,17 @@ class FolderContent:
             return self._add_faulty(entry, error)
         if kind is None:
             self._unknown.append(entry)
-        if kind != "dicom" or (DIRECTORY.encode() in head[:SNIFFED_BYTES] and not strict):
-            return kind not in (None, "dicom")
+        if kind != "dicom":
+            return kind is not None
+        if DIRECTORY.encode() in head[:SNIFFED_BYTES] and not strict:
+            self.listings.append(entry)
+            return False
         uid = series_uid_of(head)
         if not uid and _is_cut_off(head):
             self._unreadable.append(entry)
         else:
             self.by_uid.setdefault(uid, []).append(entry)
+            self.folders.setdefault(posixpath.dirname(entry.name), set()).add(uid)
         return False
 
     def _add_faulty(self, entry: FileEntry, error: InputError) -> bool:
@@ -65,13 +73,13 @@ class FolderContent:
             return True  # reading it reports the fault
         return False
 
-    def series(self) -> Iterator[tuple[FileEntry, ...]]:
-        """Yield the files of each series, with unreadable files that may belong to it."""
-        for entries in self.by_uid.values():
+    def series(self) -> Iterator[tuple[str, tuple[FileEntry, ...]]]:
+        """Yield UID and files of each series, with unreadable files that may belong to it."""
+        for uid, entries in self.by_uid.items():
             patterns = {name_pattern(entry.name) for entry in entries}
             more = [entry for entry in self._unreadable if _may_be_slice(entry, patterns)]
             more += [entry for entry in self._unknown if name_pattern(entry.name) in patterns]
-            yield tuple(sorted([*entries, *more], key=lambda entry: entry.name))
+            yield uid, tuple(sorted([*entries, *more], key=lambda entry: entry.name))
 
     def unreadable_alone(self) -> Iterator[Group]:
         """Yield unreadable files that belong to no series."""
@@ -93,4 +101,5 @@ def _may_be_slice(entry: FileEntry, patterns: Collection[tuple[str, str]]) -> bo
     is_named_so = (
         entry.name.lower().endswith(DICOM_SUFFIXES) or name_pattern(entry.name) in patterns
     )
-    return bool(patterns) and (is_named_so or not entry.error)
+    is_beside = posixpath.dirname(entry.name) in {folder for folder, _ in patterns}
+    return is_beside and (is_named_so or not entry.error)
