@@ -82,7 +82,7 @@ def store(node, dataset):
     request = SimpleNamespace(
         AffectedSOPInstanceUID=dataset.SOPInstanceUID, AffectedSOPClassUID=MRImageStorage
     )
-    return node._on_store(SimpleNamespace(request=request, encoded_dataset=whole.getvalue))
+    return node._on_store(event_of(request, whole.getvalue))
 
 
 def samples(text):

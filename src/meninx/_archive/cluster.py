@@ -174,11 +174,7 @@ def _scored(
 ) -> Iterator[list[UnitResult]]:
     """Yield batches of results as they are ready."""
     workers, gpus = _workers(options)
-    if split:
-        units = ray.data.from_items([{"source": options.source}], override_num_blocks=1)
-        units = units.map_batches(partial(_join, split=split), batch_size=1, num_cpus=FIND_CPUS)
-    else:
-        units = _found(options, done, workers)
+    units = _joined(options, split) if split else _found(options, done, workers)
     scored = units.repartition(target_num_rows_per_block=UNITS_A_BLOCK).map_batches(
         Scoring,
         fn_constructor_args=(options, done),
@@ -191,6 +187,12 @@ def _scored(
     for batch in scored.iter_batches(batch_size=None, batch_format="pyarrow"):
         table = cast("pa.Table", batch)
         yield [json.loads(unit) for unit in table.column("unit").to_pylist()]
+
+
+def _joined(options: Options, split: SplitSeries) -> ray.data.Dataset:
+    """Return the units of series to join, as a dataset of JSON."""
+    archive = ray.data.from_items([{"source": options.source}], override_num_blocks=1)
+    return archive.map_batches(partial(_join_parts, split=split), batch_size=1, num_cpus=FIND_CPUS)
 
 
 def _found(options: Options, done: "ray.ObjectRef[Done]", workers: int) -> ray.data.Dataset:
@@ -240,7 +242,7 @@ def _group(batch: Batch, source: str, done: "ray.ObjectRef[Done]") -> Iterator[B
             yield {"unit": [json.dumps(dataclasses.asdict(unit))]}
 
 
-def _join(batch: Batch, split: SplitSeries) -> Iterator[Batch]:
+def _join_parts(batch: Batch, split: SplitSeries) -> Iterator[Batch]:
     for source in batch["source"]:
         for unit in joined_units(open_store(str(source)), split):
             yield {"unit": [json.dumps(dataclasses.asdict(unit))]}

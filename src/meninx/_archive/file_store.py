@@ -9,10 +9,10 @@ from typing import Any
 from fsspec.implementations.local import LocalFileSystem
 
 from meninx._archive.entries import FileEntry, Folder, Group
-from meninx._archive.folder_content import HEAD_BYTES, FolderContent
+from meninx._archive.folder_content import FolderContent
 from meninx._archive.store_errors import as_os_error, error_text
 from meninx._errors import InputError
-from meninx._scan.dicom.file import read_listing
+from meninx._scan.dicom.file import HEAD_BYTES, read_listing
 from meninx._scan.incomplete_note import NOTE
 from meninx._scan.kinds import data_file_of
 from meninx._scan.source import Source, unpacked_head

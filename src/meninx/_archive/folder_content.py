@@ -6,16 +6,10 @@ from dataclasses import replace
 
 from meninx._archive.entries import FileEntry, Group
 from meninx._errors import InputError
-from meninx._scan.dicom.file import DIRECTORY, series_uid_of
+from meninx._scan.dicom.file import DIRECTORY, is_cut_off, series_uid_of
 from meninx._scan.kinds import DICOM_SUFFIXES, kind_of
 from meninx._scan.promises import name_pattern
 from meninx._scan.source import SNIFFED_BYTES
-
-# Size of the head of a file, bytes: contains all elements before the pixels, except for long
-# private ones.
-HEAD_BYTES = 65536
-# Tag of PixelData in either byte order: a shorter head without it and without a series is cut off.
-_PIXEL_DATA = (b"\xe0\x7f\x10\x00", b"\x7f\xe0\x00\x10")
 
 
 class FolderContent:
@@ -55,7 +49,7 @@ class FolderContent:
             self.listings.append(entry)
             return False
         uid = series_uid_of(head)
-        if not uid and _is_cut_off(head):
+        if not uid and is_cut_off(head):
             self._unreadable.append(entry)
         else:
             self.by_uid.setdefault(uid, []).append(entry)
@@ -89,11 +83,6 @@ class FolderContent:
         for entry in self._unreadable:
             if not _may_be_slice(entry, patterns):
                 yield Group(entry.name, (entry,), entry.error)
-
-
-def _is_cut_off(head: bytes) -> bool:
-    """Return whether a DICOM file ends before its pixels."""
-    return len(head) < HEAD_BYTES and not any(tag in head for tag in _PIXEL_DATA)
 
 
 def _may_be_slice(entry: FileEntry, patterns: Collection[tuple[str, str]]) -> bool:
