@@ -37,7 +37,7 @@ from meninx._errors import LimitExceeded, OptionError, PeerError
 from meninx._scan.completeness import Incomplete
 from meninx._scan.reading import read_scans
 from meninx._synthesis.writing import dicom_slice
-from tests.clinic.conftest import free_port, receiving, wait_for
+from tests.clinic.conftest import event_of, free_port, receiving, wait_for
 from tests.hostile.corpus import all_cases
 from tests.scan.dicom_making import save
 
@@ -64,13 +64,6 @@ def associated(port, kind=MRImageStorage, called="MENINX", calling="US"):
     entity = AE(ae_title=calling)
     contexts = [build_context(kind, ExplicitVRLittleEndian), build_context(COMMITMENT)]
     return entity.associate("127.0.0.1", port, contexts=contexts, ae_title=called)
-
-
-def event_of(request, encoded_dataset):
-    """Return an event of C-STORE that no honest sender causes, on an association that ended."""
-    return SimpleNamespace(
-        request=request, encoded_dataset=encoded_dataset, assoc=threading.Thread()
-    )
 
 
 def stored(association, dataset):
@@ -446,7 +439,7 @@ def copy_results(files, out, model):
     import pydicom, shutil
     from pydicom.uid import generate_uid
     shutil.rmtree(out, ignore_errors=True); out.mkdir()
-    for path in sorted(files.iterdir()):
+    for path in sorted(files.glob('*.dcm')):
         made = pydicom.dcmread(path)
         made.SOPInstanceUID = generate_uid(entropy_srcs=["result", str(made.SOPInstanceUID)])
         made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
