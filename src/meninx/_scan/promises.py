@@ -39,10 +39,13 @@ class Listing:
     series: dict[str, frozenset[str]]
 
     def absence(self, here: Collection[str]) -> str:
-        """Return which series are missing altogether, in words; empty if none is.
+        """Return which series are missing altogether.
 
         Args:
             here: SeriesInstanceUIDs of those of which something is here.
+
+        Returns:
+            Words for a message; empty if none is missing.
         """
         absent = [len(images) for uid, images in self.series.items() if uid not in here]
         if not absent:

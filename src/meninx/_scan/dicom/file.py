@@ -81,6 +81,9 @@ def is_cut_off(head: bytes) -> bool:
 
     Args:
         head: First bytes of the file, `HEAD_BYTES` or the whole file.
+
+    Returns:
+        Whether the whole file is there, without pixels.
     """
     return len(head) < HEAD_BYTES and not any(tag in head for tag in _PIXEL_DATA)
 
