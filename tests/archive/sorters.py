@@ -3,7 +3,7 @@
 from meninx._archive import cluster
 
 
-def score_units(options, done, channel, scratch):
+def score_units(options, done, split, channel, scratch):
     """Score, with a grouping process for each scorer."""
     cluster.SCORERS_PER_GROUPER = 1
-    cluster.score_units(options, done, channel)
+    cluster.score_units(options, done, split, channel)

@@ -214,6 +214,16 @@ def test_several_grouping_processes_of_a_cluster_share_the_folders(
     assert table(tmp_path / "out") == table(whole[0])
 
 
+def test_a_series_in_several_folders_is_joined_on_a_cluster(archive, cluster, tmp_path):
+    for file in (archive / "b/series-0").iterdir():
+        folder = tmp_path / "in" / file.stem
+        folder.mkdir(parents=True)
+        (folder / file.name).write_bytes(file.read_bytes())
+    result = run(tmp_path / "in", tmp_path / "out", "--address", cluster.address)
+    assert result.returncode == 0, result.stderr
+    assert list(pd.read_parquet(tmp_path / "out").scan) == ["0/0.dcm + 1/1.dcm + 2/2.dcm"]
+
+
 def test_a_killed_worker_of_a_cluster_loses_nothing(whole, archive, cluster, tmp_path):
     out = tmp_path / "out"
     arguments = command(archive, out, "--maps", "--address", cluster.address)

@@ -26,6 +26,7 @@ def unit(number, place=None, rows=None, units=1):
         "place": place or f"place-{number}",
         "content_hash": f"{number:064x}",
         "rows": json.dumps([row()] if rows is None else rows),
+        "joined": [],
     }
 
 

@@ -23,9 +23,9 @@ def test_a_series_of_an_incomplete_folder_is_referred_until_it_is_complete(heads
     IncompleteNote("1.2.3", (MISSING,)).write(folder)
     store = open_store(str(tmp_path / "in"))
     (unit,) = (unit for listed in store.folders() for unit in units_of(store, listed, Done([])))
-    files = store.fetch(unit.names, tmp_path)
+    files = store.fetch((*unit.names, *unit.context), tmp_path)
     before = content_hash(files)
-    (row,) = score_unit(files, None, False, 10)
+    (row,) = score_unit(files[:SLICES], None, False, 10, files[SLICES:])
     assert (row["decision"], row["reason"], row["files"]) == ("refer", "incomplete", SLICES)
     assert row["incomplete"] == [MISSING.as_json()]
     table = Table(tmp_path / "out", "ab" * 32)
@@ -36,7 +36,7 @@ def test_a_series_of_an_incomplete_folder_is_referred_until_it_is_complete(heads
     (folder / NOTE).unlink()
     (again,) = (unit for listed in store.folders() for unit in units_of(store, listed, Done([])))
     assert again.stamp != unit.stamp
-    assert content_hash(store.fetch(again.names, tmp_path)) != before
+    assert content_hash(store.fetch((*again.names, *again.context), tmp_path)) != before
 
 
 def pa_table(row):

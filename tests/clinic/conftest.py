@@ -5,8 +5,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 
@@ -58,3 +60,10 @@ def folder(tmp_path_factory, sick):
     folder = tmp_path_factory.mktemp("case")
     write_dicom(sick.scan, folder, SEED)
     return folder
+
+
+def event_of(request, encoded_dataset):
+    """Return an event of C-STORE that no honest sender causes, on an association that ended."""
+    return SimpleNamespace(
+        request=request, encoded_dataset=encoded_dataset, assoc=threading.Thread()
+    )

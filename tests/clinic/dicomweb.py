@@ -28,11 +28,15 @@ def uids(names, **counts):
 
 @dataclass
 class Service:
-    """What the service answers: bodies by path, as (status, media type, bytes) or a function."""
+    """What the service answers: bodies by path, as (status, media type, bytes) or a function.
+
+    `headers` are those of every answer.
+    """
 
     answers: dict = field(default_factory=dict)
     asked: list = field(default_factory=list)
     authorizations: list = field(default_factory=list)
+    headers: dict = field(default_factory=dict)
     address: str = ""
 
     def answer(self, method, path):
@@ -72,6 +76,8 @@ def serving():
             self.send_response(status)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
+            for name, value in service.headers.items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body)
 

@@ -34,8 +34,10 @@ from meninx._clinic.node import Node, NodeSettings
 from meninx._clinic.peers import peer_of
 from meninx._clinic.study_scoring import score_and_write
 from meninx._errors import LimitExceeded, OptionError, PeerError
+from meninx._scan.completeness import Incomplete
+from meninx._scan.reading import read_scans
 from meninx._synthesis.writing import dicom_slice
-from tests.clinic.conftest import free_port, receiving, wait_for
+from tests.clinic.conftest import event_of, free_port, receiving, wait_for
 from tests.hostile.corpus import all_cases
 from tests.scan.dicom_making import save
 
@@ -132,7 +134,7 @@ def test_an_instance_that_is_not_what_the_command_says_is_refused(node, sick):
 
     def status(instance, kind):
         request = SimpleNamespace(AffectedSOPInstanceUID=instance, AffectedSOPClassUID=kind)
-        event = SimpleNamespace(request=request, encoded_dataset=whole.getvalue)
+        event = event_of(request, whole.getvalue)
         return node._on_store(event)
 
     assert status("1.2.3", MRImageStorage) == 0xA900
@@ -181,6 +183,79 @@ def test_the_hostile_corpus_over_the_network_gets_typed_answers(tmp_path, monkey
     assert stored(association, dicom_slice(sick.scan, 0, 99)) == 0
     association.release()
     node.stop()
+
+
+def study_of(node):
+    """Return the name of the only study of a node."""
+    (name,) = node.inbox.unscored(0)
+    return name
+
+
+@pytest.mark.parametrize("ending", ["abort", "cut"])
+def test_an_association_that_breaks_off_leaves_its_study_incomplete(node, sick, ending, caplog):
+    association = associated(node.port)
+    for index in range(3):
+        assert stored(association, dicom_slice(sick.scan, index, 7)) == 0
+    name = study_of(node)
+    assert node._is_being_sent(name)  # it may send more, so nothing is scored yet
+    # As after a kill of the node, whose next run knows only what is on disk.
+    inbox = Inbox(node.settings.folder, 10**9)
+    assert inbox.note_unfinished(name) == 1
+    inbox.close()
+    if ending == "abort":
+        association.abort()
+    else:
+        association.dul.socket.close()
+    wait_for(lambda: not node._is_being_sent(name))
+    assert node.inbox.note_unfinished(name) == 1
+    incoming, *_ = node.inbox.folders(name)
+    (scan,) = read_scans(incoming)
+    assert scan.incomplete == (Incomplete("complete transfers of a series", 1, 0),)
+    assert "an association broke off" in caplog.text
+    before = node.inbox.folders(name)[2]
+    # The same instances again, and a release: nothing is missing.
+    again = associated(node.port)
+    for index in range(3):
+        assert stored(again, dicom_slice(sick.scan, index, 7)) == 0
+    again.release()
+    wait_for(lambda: node.inbox.note_unfinished(name) == 0)
+    assert node.inbox.folders(name)[2] != before  # it is scored again
+    (scan,) = read_scans(incoming)
+    assert scan.incomplete == ()
+
+
+def test_another_series_does_not_complete_one_that_broke_off(node, sick):
+    association = associated(node.port)
+    assert stored(association, dicom_slice(sick.scan, 0, 7)) == 0
+    association.abort()
+    name = study_of(node)
+    wait_for(lambda: not node._is_being_sent(name))
+    other = associated(node.port)
+    for index in range(2):
+        dataset = dicom_slice(sick.scan, index, 7)
+        dataset.SeriesInstanceUID, dataset.SOPInstanceUID = "1.2.5", f"1.2.5.{index}"
+        dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+        assert stored(other, dataset) == 0
+    other.release()
+    wait_for(lambda: not node._sent)
+    assert node.inbox.note_unfinished(name) == 1
+
+
+def test_images_that_share_a_uid_are_kept_and_corrections_replace(node, sick, caplog):
+    association = associated(node.port)
+    for index in range(3):
+        dataset = dicom_slice(sick.scan, index, 7)
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
+        assert stored(association, dataset) == 0
+    dataset.PatientName = "Corrected"
+    assert stored(association, dataset) == 0
+    association.release()
+    assert node.inbox.counts()["instances"] == 3
+    assert node.inbox.find("1.2.3") is not None
+    assert caplog.text.count("several images have one SOPInstanceUID; all are kept") == 1
+    again = Inbox(node.settings.folder, 10**9)
+    assert again.counts()["instances"] == 3
+    again.close()
 
 
 def test_a_full_inbox_says_so(tmp_path):
@@ -364,7 +439,7 @@ def copy_results(files, out, model):
     import pydicom, shutil
     from pydicom.uid import generate_uid
     shutil.rmtree(out, ignore_errors=True); out.mkdir()
-    for path in sorted(files.iterdir()):
+    for path in sorted(files.glob('*.dcm')):
         made = pydicom.dcmread(path)
         made.SOPInstanceUID = generate_uid(entropy_srcs=["result", str(made.SOPInstanceUID)])
         made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
@@ -664,7 +739,7 @@ def test_the_node_accepts_the_uids_that_predict_reads(
         request = SimpleNamespace(
             AffectedSOPInstanceUID=dataset.SOPInstanceUID, AffectedSOPClassUID=MRImageStorage
         )
-        event = SimpleNamespace(request=request, encoded_dataset=whole.getvalue)
+        event = event_of(request, whole.getvalue)
         assert node._on_store(event) == 0
     (report,) = reports_in(node, 1)
     assert str(report.StudyInstanceUID).strip() == uid.strip()
@@ -679,7 +754,7 @@ def test_a_refused_instance_is_logged_without_values(node, sick, caplog):
     request = SimpleNamespace(
         AffectedSOPInstanceUID=dataset.SOPInstanceUID, AffectedSOPClassUID=MRImageStorage
     )
-    event = SimpleNamespace(request=request, encoded_dataset=whole.getvalue)
+    event = event_of(request, whole.getvalue)
     with caplog.at_level("WARNING"):
         assert node._on_store(event) == 0xA900
     (line,) = (record.getMessage() for record in caplog.records if record.name.startswith("meninx"))

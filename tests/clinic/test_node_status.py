@@ -23,7 +23,7 @@ from meninx._errors import OptionError, PeerError
 from meninx._logs import JsonLines, log_of_service
 from meninx._synthesis.writing import dicom_slice
 from meninx._system_errors import FULL
-from tests.clinic.conftest import wait_for
+from tests.clinic.conftest import event_of, wait_for
 
 
 class SilentPeer:
@@ -82,7 +82,10 @@ def store(node, dataset):
     request = SimpleNamespace(
         AffectedSOPInstanceUID=dataset.SOPInstanceUID, AffectedSOPClassUID=MRImageStorage
     )
-    return node._on_store(SimpleNamespace(request=request, encoded_dataset=whole.getvalue))
+    event = event_of(request, whole.getvalue)
+    status = node._on_store(event)
+    node._on_released(event)
+    return status
 
 
 def samples(text):

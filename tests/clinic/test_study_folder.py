@@ -221,6 +221,40 @@ def test_a_partial_response_of_a_web_service_is_incomplete(service, tmp_path, co
     assert not (tmp_path / NOTE).exists()
 
 
+@pytest.mark.parametrize(
+    ("status", "warning"), [(206, ""), (200, '299 pacs "4 of 9 instances"'), (206, "299 - x")]
+)
+def test_a_service_that_says_it_sent_a_part_is_believed(service, tmp_path, status, warning):
+    counted = service.answers.pop(("GET", "/studies"))
+    service.headers = {"Warning": warning} if warning else {}
+    body = multipart(service.whole[:4])
+    service.answers["GET", f"/studies/{STUDY}"] = (status, MULTIPART, body)
+    with pytest.raises(PeerError, match="4 instances of the study, not the end") as caught:
+        peer_of(service.address).fetch(STUDY, tmp_path)
+    assert f"status {status}" in str(caught.value) and warning in str(caught.value)
+    assert noted(tmp_path) == [{"what": "complete transfers", "expected": 1, "received": 0}]
+    # Its own number of instances shows that all came, whatever the warning is about.
+    service.answers["GET", "/studies"] = counted
+    service.answers["GET", f"/studies/{STUDY}"] = (status, MULTIPART, multipart(service.whole))
+    assert peer_of(service.address).fetch(STUDY, tmp_path) == 9
+    assert not (tmp_path / NOTE).exists()
+
+
+def test_images_that_share_a_uid_are_all_kept(tmp_path, sick):
+    made = [dicom_slice(sick.scan, index, 31) for index in range(3)]
+    for dataset in made:
+        dataset.StudyInstanceUID, dataset.SOPInstanceUID = STUDY, "1.2.3"
+        dataset.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
+    target = StudyFolder(tmp_path, STUDY)
+    target.start(3)
+    for dataset in [*made, made[0]]:
+        target.write(dataset, as_bytes(dataset))
+    assert target.finish(3, "") == len(list(tmp_path.glob("*.dcm"))) == 3
+    again = StudyFolder(tmp_path, STUDY)
+    again.write(made[1], as_bytes(made[1]))
+    assert len(list(tmp_path.glob("*.dcm"))) == 3
+
+
 def test_a_message_cut_between_two_parts_is_incomplete_without_a_count(service, tmp_path):
     service.answers.pop(("GET", "/studies"))
     body = multipart(service.whole[:4]).removesuffix(b"--\r\n")

@@ -34,6 +34,15 @@ from meninx._data.persons import exam_of_stem, known_person, persons_of, with_pe
         (["7_t0", "7_t1"], "7"),
         (["1_t0", "1_t1"], "1"),
         (["0123_m06", "0123_m12"], "0123"),
+        (["MGH-7/03-14-2019-NA-MR BRAIN-1234", "MGH-7/06-14-2019-MR HEAD-777/5.0-T1"], "MGH-7"),
+        (["P07_20210303_101500", "P07_20210603_091502"], "P07"),
+        (["P07 2021-03-03T10:15:00", "P07 2021-06-03T10:15:00"], "P07"),
+        (["anna_3mo", "anna_6mo", "anna_12 months", "anna_2 weeks"], "anna"),
+        (["P07_04.03.2021", "P07_04.06.2021"], "P07"),
+        (["P07_4-3-2021", "P07/04-03-2021"], "P07"),
+        (["P07/14Mar2019", "P07/02-Okt-2020"], "P07"),
+        (["P07_04032021", "P07_04062021", "P07_3m", "P07_2019", "P07_2020-04"], "P07"),
+        (["P07/1.2.840.113619.2.1", "P07/1.2.840.113619.2.9/4"], "P07"),
     ],
 )
 def test_time_points_are_one_person(names, person):
@@ -63,10 +72,23 @@ def test_time_points_are_one_person(names, person):
         ["20190301", "20190302"],
         ["12-1", "12-2", "13-1"],
         ["case-1_nifti", "case-2_nifti"],
+        ["1.2.840.113619.2.1", "1.2.840.113619.2.2"],
+        ["site1/03", "site1/06", "site2/03"],
+        ["glioma_2/1", "glioma_2/2", "glioma_3/1"],
+        [f"Data202{year}/{number}" for year in (1, 2) for number in range(9)],
+        ["scans-01-02-03", "scans-01-02-04"],
+        [f"MSD_2021_{number:02}" for number in range(1, 13)],
     ],
 )
 def test_different_people_stay_apart(names):
     assert len({found for found, _ in persons_of(names).values()}) == len(names)
+
+
+def test_folders_with_bare_numbers_below_several_people_are_time_points():
+    names = [f"RHUH-{person:04}/{exam}" for person in range(1, 5) for exam in range(3)]
+    found = persons_of(names)
+    assert found["RHUH-0002/1"] == ("RHUH-0002", "1")
+    assert len({person for person, _ in found.values()}) == 4
 
 
 def test_numbers_that_come_back_for_many_people_are_time_points():

@@ -194,6 +194,15 @@ def test_a_shared_patient_is_refused_by_name(folder, tmp_path):
     assert len({p.fold for p in pictures if p.person == "P-12"}) == 1
 
 
+@pytest.mark.parametrize("cell", ["-1", "\u22121", "-1.0", "1?", "glioma?", "99", "?"])
+def test_a_label_that_is_neither_yes_nor_no_is_no_tumor_either(tmp_path, cell):
+    """Is -1 tumor-free, as in scikit-learn, or uncertain, as in CheXpert?"""
+    (tmp_path / "t.csv").write_text(f"picture,tumor\na.png,1\nb.png,{cell}\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"line 3: tumor is .*, expected 0 or 1"):
+        prepare(tmp_path / "t.csv")
+    assert label_of("-1") is None and label_of("1") == "unknown"
+
+
 def test_groups_of_a_table_are_kept(folder, tmp_path):
     paths = sorted((folder / "Training").rglob("*.png"))
     rows = [f"{path},{number % 2},{'ab'[number > 2]}" for number, path in enumerate(paths)]

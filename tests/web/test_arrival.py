@@ -16,8 +16,10 @@ import pydicom
 import pytest
 from PIL import Image
 
+from meninx._scan.completeness import Incomplete
 from meninx._scan.dicom.content import content_of
 from meninx._scan.dicom.heading import name_for_readers, read_heading
+from meninx._scan.incomplete_note import NOTE
 from meninx._scan.reading import read_scans
 from meninx._web.api.upload_api import LARGEST_BATCH
 from meninx._web.store.database import Study, Upload, now
@@ -25,6 +27,7 @@ from meninx._web.store.settings import Settings
 from meninx._web.store.stored_results import StudyResult
 from meninx._web.studies import receiving
 from meninx._web.studies.file_names import harmless
+from tests.medium import write_dicomdir
 from tests.web.conftest import Server
 
 PATIENTS = {
@@ -741,6 +744,90 @@ def test_the_other_files_of_a_cd_are_named(server, mixed):
         {"name": name, "why": "no scan"}
         for name in ("disk/AUTORUN.INF", "disk/README.txt", "disk/viewer.exe")
     ]
+
+
+def lacking(server, study_id):
+    """Return what the scans of a study lack, as its folder is read."""
+    scans = read_scans(server.settings.studies / study_id / "files", lambda _: None)
+    return {count.text for scan in scans for count in scan.incomplete}
+
+
+@pytest.mark.parametrize("deidentify", [False, True])
+def test_images_that_only_the_dicomdir_of_a_cd_has_are_missing(tmp_path, series, deidentify):
+    server = Server(Settings(data=tmp_path / "data", deidentify=deidentify))
+    exams = [exam(series, "P1", "1.2.1"), exam(series, "P1", "1.2.2"), exam(series, "P2", "1.2.3")]
+    folder = tmp_path / "cd"
+    (folder / "disk").mkdir(parents=True)
+    for name, data in [item for files in exams for item in files.items()]:
+        (folder / name).write_bytes(data)
+    write_dicomdir(folder)
+    listing = {"DICOMDIR": (folder / "DICOMDIR").read_bytes()}
+    first = dict(list(exams[0].items())[:1])
+    browser = server.browser()
+    answer = browser.upload({**first, **exams[1], **listing}).json()
+    ids = [study["id"] for study in answer["studies"]]
+    assert [lacking(server, study_id) for study_id in ids] == [
+        {"1 of 2 instances of the study"},
+        set(),
+    ]
+    (left_out,) = answer["left_out"]
+    assert left_out["why"] == (
+        "a DICOMDIR, which lists other files; it lists 2 images of 1 series that are not here; "
+        "copy the whole medium"
+    )
+    if not deidentify:  # then no upload adds to a study
+        rest = browser.upload(dict(list(exams[0].items())[1:])).json()["studies"]
+        assert [study["id"] for study in rest] == ids[:1]
+        assert lacking(server, ids[0]) == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("3.dcm", b""),
+        ("3.dcm", bytes(100)),
+        ("3.dcm", b"\0" * 128 + b"DICM" + bytes(20)),
+        ("P1-1-3.dcm", b"<html>503</html>" * 20),
+        ("3", b"<html>503</html>" * 20),
+        ("3", b""),
+    ],
+)
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_slice_that_can_t_be_read_is_missing_from_its_study(server, series, name, data, alone):
+    files = exam(series, "P1", "1.2.1")
+    if name == "3":
+        files = {f"disk/{number}": file for number, file in enumerate(files.values(), 1)}
+    files |= {f"disk/{name}": data, f"disk/{name.replace('3', '4')}": data, "disk/README": b""}
+    others = {f"other/{place}": other for place, other in exam(series, "P2", "1.2.3").items()}
+    answer = server.browser().upload(files if alone else files | others).json()
+    first, *rest = answer["studies"]
+    assert lacking(server, first["id"]) == {"2 of 4 files of the series"}
+    assert [lacking(server, study["id"]) for study in rest] == [set()] * (not alone)
+    assert [left["name"] for left in answer["left_out"]] == ["disk/README"]
+
+
+@pytest.mark.parametrize("cut", [200, 400, 600, 700])
+def test_a_slice_cut_off_in_its_header_is_missing_from_its_study(server, series, cut):
+    files = exam(series, "P1", "1.2.1")
+    last = list(files)[-1]
+    answer = server.browser().upload(files | {"disk/P1-1-3.dcm": files[last][:cut]}).json()
+    found = [lacking(server, study["id"]) for study in answer["studies"]]
+    assert {"2 of 3 files of the series"} in found
+
+
+def test_the_newest_note_of_a_study_counts(server, series):
+    files = exam(series, "P1", "1.2.1")
+
+    def note(*missing):
+        counts = [Incomplete(what, 1, 0).as_json() for what in missing]
+        return {NOTE: json.dumps({"study": "1.2.1", "incomplete": counts}).encode()}
+
+    browser = server.browser()
+    first = browser.upload(files | note("complete transfers")).json()
+    assert lacking(server, first["id"]) == {"0 of 1 complete transfers"}
+    again = browser.upload(files | note()).json()
+    assert again["id"] == first["id"]
+    assert lacking(server, first["id"]) == set()
 
 
 def test_an_unfinished_upload_is_listed_and_goes_on(server, series):

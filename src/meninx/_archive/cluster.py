@@ -24,9 +24,9 @@ from meninx._archive.entries import FileEntry, Folder
 from meninx._archive.messages import MACHINE_LOST, Channel, Message, UnitResult, run_error
 from meninx._archive.options import Options
 from meninx._archive.store import open_store
-from meninx._archive.table import Done
+from meninx._archive.table import Done, SplitSeries
 from meninx._archive.unit_scorer import UnitScorer
-from meninx._archive.units import Unit, units_of
+from meninx._archive.units import Unit, joined_units, units_of
 from meninx._detect.runtimes import import_onnxruntime
 from meninx._errors import MeninxError, OptionError
 from meninx._sandbox import end_with_parent
@@ -46,30 +46,31 @@ _MIN_CPUS = 2
 CONNECT_SECONDS, WATCH_SECONDS = 10, 5
 
 
-def score_units(options: Options, done: Done, channel: Channel) -> None:
+def score_units(options: Options, done: Done, split: SplitSeries, channel: Channel) -> None:
     """Score the units that are not done, and send their results.
 
     Args:
         options: Source, detector, workers and limits.
         done: Stamps and content hashes of finished units.
+        split: Series to join; empty to score all units that are not done.
         channel: Receives lists of results, then None, or the error that ended the run.
     """
     # Ctrl-C reaches all processes of a terminal: the one that writes the table decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     threading.Thread(target=end_with_parent, daemon=True).start()
-    last = _run(options, done, channel)
+    last = _run(options, done, split, channel)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # this process is ending
     channel.put(last)
 
 
-def _run(options: Options, done: Done, channel: Channel) -> Message:
+def _run(options: Options, done: Done, split: SplitSeries, channel: Channel) -> Message:
     """Score, and return the last message for the channel."""
     try:
         with _cluster(options):
             _check_cpus(options)
             threading.Thread(target=_watch, args=(channel,), daemon=True).start()
-            for units in _scored(options, ray.put(done)):
+            for units in _scored(options, ray.put(done), split):
                 channel.put(units)
         return None
     except ray.exceptions.RayTaskError as error:
@@ -168,22 +169,12 @@ def _silent_stderr() -> Iterator[None]:
         os.close(devnull)
 
 
-def _scored(options: Options, done: "ray.ObjectRef[Done]") -> Iterator[list[UnitResult]]:
+def _scored(
+    options: Options, done: "ray.ObjectRef[Done]", split: SplitSeries
+) -> Iterator[list[UnitResult]]:
     """Yield batches of results as they are ready."""
     workers, gpus = _workers(options)
-    # A single task walks; later operators process its folders while it continues.
-    folders = ray.data.from_items([{"source": options.source}], override_num_blocks=1).map_batches(
-        _walk, batch_size=1, num_cpus=FIND_CPUS, compute=TaskPoolStrategy(size=1)
-    )
-    groupers = -(-workers // SCORERS_PER_GROUPER)
-    if groupers > 1:  # otherwise Ray walks and groups in one process
-        folders = folders.repartition(target_num_rows_per_block=FOLDERS_A_BLOCK)
-    units = folders.map_batches(
-        partial(_group, source=options.source, done=done),
-        batch_size=1,
-        num_cpus=FIND_CPUS,
-        compute=TaskPoolStrategy(size=groupers),
-    )
+    units = _joined(options, split) if split else _found(options, done, workers)
     scored = units.repartition(target_num_rows_per_block=UNITS_A_BLOCK).map_batches(
         Scoring,
         fn_constructor_args=(options, done),
@@ -196,6 +187,29 @@ def _scored(options: Options, done: "ray.ObjectRef[Done]") -> Iterator[list[Unit
     for batch in scored.iter_batches(batch_size=None, batch_format="pyarrow"):
         table = cast("pa.Table", batch)
         yield [json.loads(unit) for unit in table.column("unit").to_pylist()]
+
+
+def _joined(options: Options, split: SplitSeries) -> ray.data.Dataset:
+    """Return the units of series to join, as a dataset of JSON."""
+    archive = ray.data.from_items([{"source": options.source}], override_num_blocks=1)
+    return archive.map_batches(partial(_join_parts, split=split), batch_size=1, num_cpus=FIND_CPUS)
+
+
+def _found(options: Options, done: "ray.ObjectRef[Done]", workers: int) -> ray.data.Dataset:
+    """Return the units of the archive that are not done, as a dataset of JSON."""
+    # A single task walks; later operators process its folders while it continues.
+    folders = ray.data.from_items([{"source": options.source}], override_num_blocks=1).map_batches(
+        _walk, batch_size=1, num_cpus=FIND_CPUS, compute=TaskPoolStrategy(size=1)
+    )
+    groupers = -(-workers // SCORERS_PER_GROUPER)
+    if groupers > 1:  # otherwise Ray walks and groups in one process
+        folders = folders.repartition(target_num_rows_per_block=FOLDERS_A_BLOCK)
+    return folders.map_batches(
+        partial(_group, source=options.source, done=done),
+        batch_size=1,
+        num_cpus=FIND_CPUS,
+        compute=TaskPoolStrategy(size=groupers),
+    )
 
 
 def _resources() -> dict[str, float]:
@@ -225,6 +239,12 @@ def _group(batch: Batch, source: str, done: "ray.ObjectRef[Done]") -> Iterator[B
     store, finished = _cached_store(source), ray.get(done)
     for text in batch["folder"]:
         for unit in units_of(store, _folder_of(json.loads(text)), finished):
+            yield {"unit": [json.dumps(dataclasses.asdict(unit))]}
+
+
+def _join_parts(batch: Batch, split: SplitSeries) -> Iterator[Batch]:
+    for source in batch["source"]:
+        for unit in joined_units(open_store(str(source)), split):
             yield {"unit": [json.dumps(dataclasses.asdict(unit))]}
 
 

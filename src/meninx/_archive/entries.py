@@ -22,7 +22,7 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder of an archive with its files.
+    """A folder of an archive with its files; of a medium, those of all folders below, too.
 
     Args:
         name: Path relative to the archive; "." for the archive itself.
@@ -45,8 +45,12 @@ class Group:
         place: Path of the files, relative to the archive.
         entries: Files: a picture, a NIfTI file, a zip, or the DICOM files of one series.
         error: Why they can't be scored now; empty if they can.
+        series_uid: SeriesInstanceUID of DICOM files; empty if there is none.
+        context: Files that say what else belongs to them: notes of incomplete fetches, DICOMDIRs.
     """
 
     place: str
     entries: tuple[FileEntry, ...] = ()
     error: str = ""
+    series_uid: str = ""
+    context: tuple[FileEntry, ...] = ()

@@ -1,6 +1,7 @@
 """An archive that is a tree of files, on disk or in an object store."""
 
 import posixpath
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,11 +9,13 @@ from typing import Any
 from fsspec.implementations.local import LocalFileSystem
 
 from meninx._archive.entries import FileEntry, Folder, Group
-from meninx._archive.folder_content import HEAD_BYTES, FolderContent
+from meninx._archive.folder_content import FolderContent
 from meninx._archive.store_errors import as_os_error, error_text
+from meninx._errors import InputError
+from meninx._scan.dicom.file import HEAD_BYTES, read_listing
 from meninx._scan.incomplete_note import NOTE
 from meninx._scan.kinds import data_file_of
-from meninx._scan.source import unpacked_head
+from meninx._scan.source import Source, unpacked_head
 from meninx._scan.walking import leads_back, missing_target
 
 
@@ -49,14 +52,20 @@ class FileStore:
                 yield Folder(name, error=error_text(error))
                 continue
             infos = [self._resolve_link(info) for info in infos if self._is_visible(path, info)]
-            waiting += [info["name"] for info in reversed(infos) if info["type"] == "directory"]
-            entries = tuple(
+            inside = [info["name"] for info in infos if info["type"] == "directory"]
+            entries = [
                 entry_of(self._relative(info["name"]), info)
                 for info in infos
                 if info["type"] == "file"
-            )
+            ]
+            if any(map(_tells_of_below, entries)):
+                below = [folder for child in inside for folder in self._walk(child)]
+                yield from (folder for folder in below if folder.error)
+                entries += [entry for folder in below for entry in folder.entries]
+            else:
+                waiting += reversed(inside)
             if entries:
-                yield Folder(name, entries)
+                yield Folder(name, tuple(entries))
 
     def _is_visible(self, folder: str, info: dict[str, Any]) -> bool:
         """Return whether to read an entry: not if it is hidden, or a link to a parent folder."""
@@ -86,20 +95,41 @@ class FileStore:
     def groups(self, folder: Folder) -> Iterator[Group]:
         """Sort files into series by their first bytes; see `Store.groups`."""
         content = FolderContent()
-        # The note of an incomplete fetch is part of each group: without it the stamps differ.
         notes = [entry for entry in folder.entries if posixpath.basename(entry.name) == NOTE]
         for entry in folder.entries:
+            if entry in notes:
+                continue
             head = b"" if entry.error else unpacked_head(self._head(entry), HEAD_BYTES)
             if content.add(entry, head, strict=folder.named):
-                yield Group(entry.name, (entry, *_voxels_of(head, entry, folder), *notes))
+                members = (entry, *_voxels_of(head, entry, folder))
+                yield Group(entry.name, members, context=_above(members, notes))
         yield from content.unreadable_alone()
-        for entries in content.series():
-            is_whole_folder = len(content.by_uid) == 1 and len(entries) > 1
-            place = self._name_of(folder) if is_whole_folder else entries[0].name
-            yield Group(place, (*entries, *notes), _first_error(entries))
+        for uid, entries in content.series():
+            context = (*_above(entries, notes), *content.listings)
+            place = self._place_of(uid, entries, content)
+            yield Group(place, entries, _first_error(entries), uid, context)
+        for listing in content.listings:
+            if fault := self._absence(listing, content):
+                yield Group(listing.name, (listing,), fault)
 
-    def _name_of(self, folder: Folder) -> str:
-        return posixpath.basename(self._root) if folder.name == "." else folder.name
+    def _place_of(self, uid: str, entries: Sequence[FileEntry], content: FolderContent) -> str:
+        """Return the folder of a series if no other series is in it, else its first file."""
+        folder = _common_folder(entries)
+        own = {name for name, uids in content.folders.items() if uids == {uid}}
+        is_shared = any(_is_within(f"{other}/", folder) for other in content.folders.keys() - own)
+        if len(entries) == 1 or is_shared:
+            return entries[0].name
+        return folder or posixpath.basename(self._root)
+
+    def _absence(self, listing: FileEntry, content: FolderContent) -> str:
+        """Return which series of a DICOMDIR are missing altogether, in words; empty if none is."""
+        with tempfile.TemporaryDirectory(prefix="meninx-") as scratch:
+            (path,) = self.fetch([listing.name], Path(scratch))
+            try:
+                found = read_listing(Source(listing.name, path, path.stat().st_size))
+            except InputError as error:
+                return str(error).removeprefix(f"{error.place}: ")
+        return found.absence(content.by_uid)
 
     def _head(self, entry: FileEntry) -> bytes:
         path, count = self._path(entry.name), min(entry.size, HEAD_BYTES)
@@ -115,12 +145,46 @@ class FileStore:
         """Return the paths of local files, and copies of others; see `Store.fetch`."""
         if self._is_local:
             return [Path(self._path(name)) for name in names]
-        # All in one folder, under their own names: headers refer to their voxels by name.
-        paths = [into / Path(name).name for name in names]
+        # Under their own names and in their own folders: headers refer to their voxels by name, and
+        # files of two folders may have one name.
+        sources = [posixpath.normpath(self._path(name)) for name in names]
+        common = posixpath.commonpath([posixpath.dirname(source) for source in sources])
+        paths = [into / posixpath.relpath(source, common or ".") for source in sources]
         for name, path in zip(names, paths, strict=True):
+            path.parent.mkdir(parents=True, exist_ok=True)
             with as_os_error(name):
                 self._files.get_file(self._path(name), str(path))
         return paths
+
+
+def _tells_of_below(entry: FileEntry) -> bool:
+    """Return whether a file's name is that of a DICOMDIR or of a note of an incomplete fetch.
+
+    References:
+        DICOM PS3.10 8.6: a medium's directory is named DICOMDIR.
+    """
+    name = posixpath.basename(entry.name)
+    return name == NOTE or name.lower().startswith("dicomdir")
+
+
+def _above(entries: Iterable[FileEntry], notes: Iterable[FileEntry]) -> tuple[FileEntry, ...]:
+    """Return the notes in the folder of some files, or in one above it."""
+    names = [entry.name for entry in entries]
+    return tuple(
+        note
+        for note in notes
+        if any(_is_within(name, posixpath.dirname(note.name)) for name in names)
+    )
+
+
+def _is_within(name: str, folder: str) -> bool:
+    """Return whether a file lies in a folder or below it; the archive itself is ``."""
+    return not folder or name.startswith(f"{folder}/")
+
+
+def _common_folder(entries: Iterable[FileEntry]) -> str:
+    """Return the deepest folder that holds all files, relative to the archive."""
+    return posixpath.commonpath([posixpath.dirname(entry.name) for entry in entries])
 
 
 def _first_error(entries: Iterable[FileEntry]) -> str:
@@ -133,12 +197,9 @@ def _voxels_of(head: bytes, entry: FileEntry, folder: Folder) -> list[FileEntry]
     data_file = data_file_of(head, entry.name)
     if data_file is None:
         return []
-    name = posixpath.basename(data_file).lower()
-    return [
-        other
-        for other in folder.entries
-        if posixpath.basename(other.name).lower() in (name, f"{name}.gz")
-    ]
+    beside = posixpath.dirname(entry.name)
+    name = posixpath.join(beside, posixpath.basename(data_file)).lower()
+    return [other for other in folder.entries if other.name.lower() in (name, f"{name}.gz")]
 
 
 def entry_of(name: str, info: dict[str, Any]) -> FileEntry:

@@ -1,27 +1,25 @@
 """Sort the files of a folder into DICOM series by their first bytes."""
 
+import posixpath
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 from meninx._archive.entries import FileEntry, Group
 from meninx._errors import InputError
-from meninx._scan.dicom.file import DIRECTORY, series_uid_of
+from meninx._scan.dicom.file import DIRECTORY, is_cut_off, series_uid_of
 from meninx._scan.kinds import DICOM_SUFFIXES, kind_of
 from meninx._scan.promises import name_pattern
 from meninx._scan.source import SNIFFED_BYTES
 
-# Size of the head of a file, bytes: contains all elements before the pixels, except for long
-# private ones.
-HEAD_BYTES = 65536
-# Tag of PixelData in either byte order: a shorter head without it and without a series is cut off.
-_PIXEL_DATA = (b"\xe0\x7f\x10\x00", b"\x7f\xe0\x00\x10")
-
 
 class FolderContent:
-    """The DICOM series of a folder, and files that may belong to any of them."""
+    """The DICOM series of a folder, and files that may belong to any of them or list them."""
 
     def __init__(self) -> None:
         self.by_uid: dict[str, list[FileEntry]] = {}
+        # SeriesInstanceUIDs of the files that lie directly in each folder.
+        self.folders: dict[str, set[str]] = {}
+        self.listings: list[FileEntry] = []
         self._unreadable: list[FileEntry] = []
         self._unknown: list[FileEntry] = []
 
@@ -45,13 +43,17 @@ class FolderContent:
             return self._add_faulty(entry, error)
         if kind is None:
             self._unknown.append(entry)
-        if kind != "dicom" or (DIRECTORY.encode() in head[:SNIFFED_BYTES] and not strict):
-            return kind not in (None, "dicom")
+        if kind != "dicom":
+            return kind is not None
+        if DIRECTORY.encode() in head[:SNIFFED_BYTES] and not strict:
+            self.listings.append(entry)
+            return False
         uid = series_uid_of(head)
-        if not uid and _is_cut_off(head):
+        if not uid and is_cut_off(head):
             self._unreadable.append(entry)
         else:
             self.by_uid.setdefault(uid, []).append(entry)
+            self.folders.setdefault(posixpath.dirname(entry.name), set()).add(uid)
         return False
 
     def _add_faulty(self, entry: FileEntry, error: InputError) -> bool:
@@ -65,13 +67,13 @@ class FolderContent:
             return True  # reading it reports the fault
         return False
 
-    def series(self) -> Iterator[tuple[FileEntry, ...]]:
-        """Yield the files of each series, with unreadable files that may belong to it."""
-        for entries in self.by_uid.values():
+    def series(self) -> Iterator[tuple[str, tuple[FileEntry, ...]]]:
+        """Yield UID and files of each series, with unreadable files that may belong to it."""
+        for uid, entries in self.by_uid.items():
             patterns = {name_pattern(entry.name) for entry in entries}
             more = [entry for entry in self._unreadable if _may_be_slice(entry, patterns)]
             more += [entry for entry in self._unknown if name_pattern(entry.name) in patterns]
-            yield tuple(sorted([*entries, *more], key=lambda entry: entry.name))
+            yield uid, tuple(sorted([*entries, *more], key=lambda entry: entry.name))
 
     def unreadable_alone(self) -> Iterator[Group]:
         """Yield unreadable files that belong to no series."""
@@ -83,14 +85,10 @@ class FolderContent:
                 yield Group(entry.name, (entry,), entry.error)
 
 
-def _is_cut_off(head: bytes) -> bool:
-    """Return whether a DICOM file ends before its pixels."""
-    return len(head) < HEAD_BYTES and not any(tag in head for tag in _PIXEL_DATA)
-
-
 def _may_be_slice(entry: FileEntry, patterns: Collection[tuple[str, str]]) -> bool:
     """Return whether an unreadable file may be a slice of a series beside it."""
     is_named_so = (
         entry.name.lower().endswith(DICOM_SUFFIXES) or name_pattern(entry.name) in patterns
     )
-    return bool(patterns) and (is_named_so or not entry.error)
+    is_beside = posixpath.dirname(entry.name) in {folder for folder, _ in patterns}
+    return is_beside and (is_named_so or not entry.error)

@@ -1,9 +1,13 @@
 """An archive of the files and folders in a list."""
 
 import itertools
+import json
+import os
 import posixpath
+import sqlite3
 from collections.abc import Iterator
-from dataclasses import replace
+from contextlib import closing
+from dataclasses import astuple, replace
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
@@ -11,11 +15,12 @@ from meninx._archive.entries import FileEntry, Folder
 from meninx._archive.file_store import FileStore, entry_of
 from meninx._archive.lists import ListRow, read_list
 from meninx._archive.store_errors import error_text
+from meninx._scan.incomplete_note import NOTE
 from meninx._scan.walking import missing_target
 
 
 class ListStore(FileStore):
-    """An archive of the files and folders in a list, relative to it, in its order.
+    """An archive of the files and folders in a list, relative to it.
 
     Args:
         files: File system of the list and of its files, of fsspec.
@@ -31,8 +36,8 @@ class ListStore(FileStore):
         next(self._rows(), None)  # a list without a column `path` fails at once
 
     def folders(self) -> Iterator[Folder]:
-        """Yield the listed folders; neighboring files of one folder are one; see `Store`."""
-        for parent, rows in itertools.groupby(self._rows(), _parent):
+        """Yield the listed folders, wherever in the list their files are; see `Store`."""
+        for parent, rows in self._by_folder():
             entries: dict[str, FileEntry] = {}
             for row in rows:
                 if row.fault:
@@ -53,8 +58,33 @@ class ListStore(FileStore):
                 else:
                     yield from self._walk(self._path(name))
             if entries:
+                entries |= self._note_beside(parent)
                 named = sorted(entries.values(), key=lambda entry: entry.name)
                 yield Folder(parent or ".", tuple(named), named=True)
+
+    def _by_folder(self) -> Iterator[tuple[str, Iterator[ListRow]]]:
+        """Yield each folder with its rows, by first appearance; a series' rows may be anywhere.
+
+        They are sorted in a database, which moves to disk if it is large.
+        """
+        with closing(sqlite3.connect("")) as database:
+            database.execute("create table listed (folder blob, row text)")
+            rows = ((os.fsencode(_parent(row)), json.dumps(astuple(row))) for row in self._rows())
+            database.executemany("insert into listed values (?, ?)", rows)
+            found = database.execute(
+                "select folder, row from listed join (select folder, min(rowid) as first from "
+                "listed group by folder) using (folder) order by first, listed.rowid"
+            )
+            for folder, members in itertools.groupby(found, lambda row: row[0]):
+                yield os.fsdecode(folder), (ListRow(*json.loads(text)) for _, text in members)
+
+    def _note_beside(self, folder: str) -> dict[str, FileEntry]:
+        """Return the note of an incomplete fetch in a folder; empty if there is none."""
+        name = posixpath.join(folder, NOTE)
+        try:
+            return {name: entry_of(name, self._files.info(self._path(name)))}
+        except Exception:  # noqa: BLE001 - a driver may raise anything
+            return {}
 
     def _rows(self) -> Iterator[ListRow]:
         """Yield the rows, their paths relative to the list's folder."""
@@ -96,4 +126,5 @@ class ListStore(FileStore):
 
 
 def _parent(row: ListRow) -> str:
-    return posixpath.dirname(row.path)
+    # A Windows path, or a backslash in a name, which then makes no difference.
+    return posixpath.dirname(row.path.replace("\\", "/"))

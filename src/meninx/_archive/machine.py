@@ -14,9 +14,9 @@ from contextlib import suppress
 from meninx._archive.messages import Channel, UnitResult, run_error
 from meninx._archive.options import Options
 from meninx._archive.store import open_store
-from meninx._archive.table import Done
+from meninx._archive.table import Done, SplitSeries
 from meninx._archive.unit_scorer import UnitScorer
-from meninx._archive.units import Unit, units_of
+from meninx._archive.units import Unit, all_units, joined_units
 from meninx._errors import MeninxError
 from meninx._sandbox import end_with_parent
 
@@ -28,12 +28,15 @@ MAX_RESULTS = 64
 _ENDED = None
 
 
-def score_units(options: Options, done: Done, channel: Channel, scratch: str) -> None:
+def score_units(
+    options: Options, done: Done, split: SplitSeries, channel: Channel, scratch: str
+) -> None:
     """Score the units that are not done, and send their results.
 
     Args:
         options: Source, detector, workers and limits.
         done: Stamps and content hashes of finished units.
+        split: Series to join; empty to score all units that are not done.
         channel: Receives lists of results, then None, or the error that ended the run.
         scratch: Folder for fetched files; the caller removes it.
     """
@@ -41,7 +44,7 @@ def score_units(options: Options, done: Done, channel: Channel, scratch: str) ->
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     threading.Thread(target=end_with_parent, daemon=True).start()
-    run = _Run(options, done, scratch)
+    run = _Run(options, done, split, scratch)
     try:
         for results in run.results():
             channel.put(results)
@@ -56,11 +59,12 @@ class _Run:
     Args:
         options: Source, detector, workers and limits.
         done: Stamps and content hashes of finished units.
+        split: Series to join; empty to score all units that are not done.
         scratch: Folder for fetched files.
     """
 
-    def __init__(self, options: Options, done: Done, scratch: str) -> None:
-        self._options, self._done, self._scratch = options, done, scratch
+    def __init__(self, options: Options, done: Done, split: SplitSeries, scratch: str) -> None:
+        self._options, self._done, self._split, self._scratch = options, done, split, scratch
         self._scorers = [self._scorer() for _ in range(options.workers or os.cpu_count() or 1)]
         self._units: queue.Queue[Unit | None] = queue.Queue(_MAX_WAITING)
         self._results: queue.Queue[UnitResult | MeninxError | None] = queue.Queue()
@@ -126,9 +130,9 @@ class _Run:
     def _walk(self) -> None:
         """Find units, and mark the end for each worker."""
         store = open_store(self._options.source)
-        for folder in store.folders():
-            for unit in units_of(store, folder, self._done):
-                self._units.put(unit)
+        units = joined_units(store, self._split) if self._split else all_units(store, self._done)
+        for unit in units:
+            self._units.put(unit)
         for _ in self._scorers:
             self._units.put(_ENDED)
 

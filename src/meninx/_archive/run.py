@@ -1,5 +1,6 @@
 """Score an archive: walk through it until every unit is done, and record the results."""
 
+import copy
 import logging
 import multiprocessing
 import queue
@@ -15,7 +16,7 @@ from multiprocessing.queues import Queue
 from meninx._archive.messages import MACHINE_LOST, Channel, Message, UnitResult
 from meninx._archive.options import Options
 from meninx._archive.store import open_store
-from meninx._archive.table import Done, Table
+from meninx._archive.table import Done, SplitSeries, Table
 from meninx._archive.units import folder_stamp
 from meninx._errors import DataError, MeninxError
 from meninx._quiet import without_passwords
@@ -46,6 +47,7 @@ class RunProgress:
         counted: Whether all files are counted.
         unreached: Units whose files could not be fetched.
         places: Places of these units by reason; at most `_MAX_PLACES` for each.
+        split: Series with rows for parts of them, which could not be joined.
     """
 
     files: int = 0
@@ -56,6 +58,7 @@ class RunProgress:
     counted: bool = False
     unreached: int = 0
     places: dict[str, list[str]] = field(default_factory=dict)
+    split: int = 0
 
 
 def score_archive(
@@ -79,14 +82,30 @@ def score_archive(
     progress = RunProgress()
     counting = (options.source, table.done(), progress, stop)
     threading.Thread(target=_count_files, args=counting, daemon=True).start()
-    failed = 0
+    _run_passes(options, table, progress, report, stop, {})
+    # Only now all parts of a series are known, and nothing waited for the end of the walk.
+    if not stop.is_set() and (split := table.split_series()):
+        _run_passes(options, table, progress, report, stop, split)
+    stop.set()
+    progress.split = len(frozenset().union(*table.split_series().values()))
+    return progress
+
+
+def _run_passes(
+    options: Options,
+    table: Table,
+    progress: RunProgress,
+    report: Callable[[RunProgress], None],
+    stop: threading.Event,
+    split: SplitSeries,
+) -> None:
+    """Walk through the archive until no machine is lost on the way; see `_run_pass`."""
+    failed, earlier = 0, (progress.unreached, progress.places)
     while failed < _MAX_FAILED_PASSES:
         before = progress.units
-        progress.unreached = 0
-        progress.places = {}
-        if _run_pass(options, table, progress, report, stop):
-            stop.set()
-            return progress
+        progress.unreached, progress.places = copy.deepcopy(earlier)
+        if _run_pass(options, table, progress, report, stop, split):
+            return
         failed = 0 if progress.units > before else failed + 1
         log.warning("a machine of the cluster was lost; the missing units are scored again")
     raise DataError(
@@ -101,6 +120,7 @@ def _run_pass(
     progress: RunProgress,
     report: Callable[[RunProgress], None],
     stop: threading.Event,
+    split: SplitSeries,
 ) -> bool:
     """Walk through the archive once, and record the results.
 
@@ -110,6 +130,7 @@ def _run_pass(
         progress: Counts to update.
         report: Called with the progress after each message with results.
         stop: Event that ends the run early; recorded results are kept.
+        split: Series to join, see `joined_units`; empty to score all units that are not done.
 
     Returns:
         True if the archive is done; False if a machine was lost and no more results arrive. Ray
@@ -118,7 +139,7 @@ def _run_pass(
     Raises:
         MeninxError: The error that ended the scoring process.
     """
-    with _scoring_process(options, table.done()) as (process, channel):
+    with _scoring_process(options, table.done(), split) as (process, channel):
         last_result, is_lost = time.monotonic(), False
         while not stop.is_set():
             try:
@@ -143,14 +164,15 @@ def _run_pass(
 
 @contextmanager
 def _scoring_process(
-    options: Options, done: Done
+    options: Options, done: Done, split: SplitSeries
 ) -> "Iterator[tuple[SpawnProcess, Queue[Message]]]":
     """Run the scoring process; at the end, end it and delete the files that it fetched."""
     context = multiprocessing.get_context("spawn")
     channel: Queue[Message] = context.Queue(_MAX_MESSAGES)
     # Deleted by this process: the other may be killed, and its threads fetch until then.
     with tempfile.TemporaryDirectory(prefix="meninx-") as scratch:
-        process = context.Process(target=_score_units, args=(options, done, channel, scratch))
+        arguments = (options, done, split, channel, scratch)
+        process = context.Process(target=_score_units, args=arguments)
         process.start()
         try:
             yield process, channel
@@ -162,16 +184,19 @@ def _scoring_process(
             process.join()
 
 
-def _score_units(options: Options, done: Done, channel: Channel, scratch: str) -> None:
+def _score_units(
+    options: Options, done: Done, split: SplitSeries, channel: Channel, scratch: str
+) -> None:
     """Score in this process, on this machine or on a cluster."""
     if options.address:
         from meninx._archive import cluster  # importing Ray is slow: only this process does
 
-        cluster.score_units(options, done, channel)  # its machines use their own temporary folders
+        # Its machines use their own temporary folders.
+        cluster.score_units(options, done, split, channel)
     else:
         from meninx._archive import machine
 
-        machine.score_units(options, done, channel, scratch)
+        machine.score_units(options, done, split, channel, scratch)
 
 
 def _record(units: list[UnitResult], table: Table, progress: RunProgress) -> None:

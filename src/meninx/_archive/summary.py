@@ -71,6 +71,17 @@ class Summary:
         return lines
 
     @property
+    def split(self) -> str:
+        """Line about series whose parts have rows of their own; empty if there are none."""
+        count = self.progress.split
+        if not count:
+            return ""
+        return (
+            f"{count} series have several rows, each for the files of some folders; "
+            "run again, and do not use these rows if that does not join them"
+        )
+
+    @property
     def copies(self) -> int:
         """Number of units with the same content as another."""
         return self.counts["units"] - self.counts["contents"]
@@ -91,6 +102,8 @@ class Summary:
             f"this run: {self.progress.rows} new in {self.seconds:.0f} s{out_of_reach}",
         ]
         lines += self.out_of_reach
+        if self.progress.split:
+            lines.append(f"not joined: {self.split}")
         lines += [f"moved: {warn.dimension} {warn.value}: {warn.what}" for warn in self.warnings]
         return [*lines, f"see {self.folder / 'summary.html'} and {self.folder / 'drift.html'}"]
 
@@ -113,6 +126,7 @@ class Summary:
                 "unreached": self.progress.unreached,
                 "out_of_reach": self.progress.places,
             },
+            "not_joined": self.progress.split,
             "drift": [asdict(warn) for warn in self.warnings],
         }
 

@@ -12,6 +12,7 @@ import json
 import os
 import sqlite3
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset
 import pyarrow.parquet as parquet
 from numpy.typing import NDArray
@@ -33,6 +35,11 @@ _DISK_ERRORS = {
     sqlite3.SQLITE_IOERR: errno.EIO,
     sqlite3.SQLITE_READONLY: errno.EROFS,
 }
+# Value of `moved` for a row whose scan another unit joins with more files, and of `part` once no
+# part has it.
+_REPLACED, _NOWHERE = 2, -1
+# SeriesInstanceUIDs of series with files in several folders, by the stamps of these folders.
+SplitSeries = Mapping[str, frozenset[str]]
 # Rows of a part, and the longest time that rows wait for one, s.
 PART_ROWS = 5000
 _MAX_WAIT_SECONDS = 300.0
@@ -100,6 +107,10 @@ create table if not exists units (
 create table if not exists folders (
     detector text not null, stamp text not null, units integer not null, done integer not null,
     primary key (detector, stamp)
+) without rowid;
+create table if not exists series (
+    detector text not null, series text not null, folder text not null, unit text not null,
+    uid text not null, primary key (detector, series, folder, unit)
 ) without rowid;
 create table if not exists parts (
     detector text not null, part integer not null, primary key (detector, part)
@@ -199,8 +210,8 @@ class Table:
 
         Args:
             units: Results, each with `stamp`, `folder` (stamp of its folder), `units` (number in
-                that folder), `place`, `content_hash` and `rows` (as JSON; empty if the content was
-                scored before).
+                that folder), `place`, `content_hash`, `rows` (as JSON; empty if the content was
+                scored before) and `joined` (stamps of the folders whose parts it replaces).
 
         Returns:
             Number of new rows.
@@ -227,12 +238,15 @@ class Table:
         # The row is named by the first of several copies by name, whichever was scored.
         self._update(
             "update findings indexed by findings_of_units set place=?3, moved=1 "
-            "where detector=?1 and unit=?2 and place > ?3",
+            "where detector=?1 and unit=?2 and place > ?3 and moved < ?4 and ifnull(part, 0) >= 0",
             content,
             place,
+            _REPLACED,
         )
+        rows = json.loads(unit["rows"])
+        self._enter_series(unit, rows)
         added = 0
-        for number, row in enumerate(json.loads(unit["rows"])):
+        for number, row in enumerate(rows):
             numbered = hashlib.sha256(f"{content}:{number}".encode()).hexdigest()
             key = numbered if number else content
             added += self._update(
@@ -244,6 +258,51 @@ class Table:
                 json.dumps(row),
             )
         return added
+
+    def _enter_series(self, unit: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]) -> None:
+        """Record which series a unit's rows are of, and withdraw rows of the parts it joins."""
+        folders = unit["joined"] or [unit["folder"]]
+        series = {
+            (_series_of(row["identity"]), row["identity"]["series_instance_uid"])
+            for row in rows
+            if (row.get("identity") or {}).get("series_instance_uid")
+        }
+        for name, uid in series:
+            for folder in folders:
+                if unit["joined"]:
+                    self._withdraw(name, folder)
+                content = unit["content_hash"]
+                statement = "insert or ignore into series values (?, ?, ?, ?, ?)"
+                self._update(statement, name, folder, content, uid)
+
+    def _withdraw(self, series: str, folder: str) -> None:
+        """Withdraw the rows of a series' part in a folder: another unit has it and the others."""
+        query = "select unit from series where detector=? and series=? and folder=?"
+        for (part,) in list(self._query(query, series, folder)):
+            self._update(
+                "update findings indexed by findings_of_units set part=?3, row=null, moved=0 "
+                "where detector=?1 and unit=?2 and part is null",
+                part,
+                _NOWHERE,
+            )
+            self._update(
+                "update findings indexed by findings_of_units set moved=?3 "
+                "where detector=?1 and unit=?2 and part >= 0",
+                part,
+                _REPLACED,
+            )
+            statement = "delete from series where detector=? and series=? and unit=?"
+            self._update(statement, series, part)
+
+    def split_series(self) -> SplitSeries:
+        """Return the series with rows from several units, whose files lie in several folders."""
+        found: dict[str, set[str]] = defaultdict(set)
+        for folder, uid in self._query(
+            "select folder, uid from series where detector=?1 and series in (select series from "
+            "series where detector=?1 group by series having count(distinct unit) > 1)"
+        ):
+            found[folder].add(uid)
+        return {folder: frozenset(uids) for folder, uids in found.items()}
 
     def flush(self) -> None:
         """Write the waiting rows as parts."""
@@ -275,25 +334,36 @@ class Table:
         self._flushed = time.monotonic()
 
     def finish(self) -> None:
-        """Write the waiting rows, and rewrite parts with rows that are named by another copy."""
+        """Write the waiting rows, and rewrite parts with rows that were renamed or replaced."""
         self.flush()
         query = (
             "select distinct part from findings indexed by findings_moved "
-            "where detector=? and moved and part is not null"
+            "where detector=? and moved and part >= 0"
         )
         for (part,) in list(self._query(query)):
             names_query = (
-                "select content_hash, place || detail from findings indexed by findings_moved "
-                "where detector=? and part=? and moved"
+                "select content_hash, place || detail, moved from findings indexed by "
+                "findings_moved where detector=? and part=? and moved"
             )
-            names = dict(self._query(names_query, part))
+            changed = list(self._query(names_query, part))
+            names = {key: name for key, name, _ in changed}
+            replaced = [key for key, _, moved in changed if moved == _REPLACED]
             table = parquet.read_table(self._path(part), partitioning=None)
+            is_replaced = pc.is_in(table.column("content_hash"), pa.array(replaced, TEXT))
+            table = table.filter(pc.invert(is_replaced))
             keys = table.column("content_hash").to_pylist()
             scans = table.column("scan").to_pylist()
             scans = [names.get(key, scan) for key, scan in zip(keys, scans, strict=True)]
             place = table.schema.get_field_index("scan")
             self._write(part, table.set_column(place, "scan", pa.array(scans, pa.string())))
             with self._transaction():
+                self._update(
+                    "update findings set part=?3, moved=0 "
+                    "where detector=?1 and part=?2 and moved=?4",
+                    part,
+                    _NOWHERE,
+                    _REPLACED,
+                )
                 self._update("update findings set moved=0 where detector=? and part=?", part)
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
@@ -360,6 +430,12 @@ class Table:
             if self._ledger.in_transaction:  # a full disk has rolled it back already
                 self._ledger.execute("rollback")
             raise
+
+
+def _series_of(identity: Mapping[str, Any]) -> str:
+    """Return a hash of what all scans of a series share, as `stacks_of` tells series apart."""
+    names = ("patient", "study_instance_uid", "series_instance_uid")
+    return short_hash(*(str(identity.get(name) or "") for name in names))
 
 
 def _part_number(path: Path) -> int:

@@ -16,7 +16,6 @@ from meninx._render.result import Result
 from meninx._scan.dicom.acquisition import facts_of
 from meninx._scan.dicom.file import read_dataset
 from meninx._scan.frame import SeriesFacts
-from meninx._scan.incomplete_note import NOTE
 from meninx._scan.kinds import is_dicom
 from meninx._scan.source import Source
 from meninx._scoring.loop import score_files, write_all
@@ -33,7 +32,13 @@ def preload_detector(model: Path | None) -> None:
     cached_detector(model, threads=1)
 
 
-def score_unit(files: Sequence[Path], model: Path | None, maps: bool, size: int) -> Rows:
+def score_unit(
+    files: Sequence[Path],
+    model: Path | None,
+    maps: bool,
+    size: int,
+    context: Sequence[Path] = (),
+) -> Rows:
     """Return the rows of a unit's files; runs in the worker process.
 
     Args:
@@ -41,14 +46,14 @@ def score_unit(files: Sequence[Path], model: Path | None, maps: bool, size: int)
         model: Detector file; None for the one that ships.
         maps: Whether to store the heat map of each hottest slice.
         size: Size of the files, bytes; -1 if unknown.
+        context: Files that say what else belongs to them: notes of incomplete fetches, DICOMDIRs.
 
     Returns:
         One row per scan, in the order of reading; see `row_of`.
     """
     detector = cached_detector(model, threads=1)
-    files = [file for file in files if file.name != NOTE]  # the reader finds it beside them
     writer = _RowWriter(files, size, maps=maps)
-    for _ in write_all(score_files(detector, files), [writer]):
+    for _ in write_all(score_files(detector, [*files, *context]), [writer]):
         pass
     return writer.rows
 
@@ -116,7 +121,7 @@ def row_of(
     """
     row = findings.as_json()
     del row["scan"]
-    folder = printable(f"{min(files).parent}/")
+    folder = printable(f"{os.path.commonpath([file.parent for file in files])}/")
     message = row["message"]
     # The temporary folder is meaningless to a reader, and differs between runs.
     row["message"] = message.replace(folder, "") if message else message

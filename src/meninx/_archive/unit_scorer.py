@@ -83,13 +83,15 @@ class UnitScorer:
             return pending
         try:
             pending.into = tempfile.TemporaryDirectory(prefix="meninx-", dir=self._scratch)
-            pending.files = self._fetch_patiently(unit, Path(pending.into.name))
-            pending.result["content_hash"] = content_hash(pending.files)
+            fetched = self._fetch_patiently(unit, Path(pending.into.name))
+            count = len(fetched) - len(unit.context)
+            pending.files, pending.context = fetched[:count], fetched[count:]
+            pending.result["content_hash"] = content_hash(fetched)
         except OSError as error:
             pending.result["unreached"] = _reason_of(error)
             return pending
         if pending.result["content_hash"] not in self._done:
-            arguments = (pending.files, self._model, self._maps, unit.bytes)
+            arguments = (pending.files, self._model, self._maps, unit.bytes, pending.context)
             pending.call = self._worker.submit(score_unit, *arguments)
         return pending
 
@@ -116,7 +118,7 @@ class UnitScorer:
         return self._fetch(unit, into)
 
     def _fetch(self, unit: Unit, into: Path) -> list[Path]:
-        files = self._store.fetch(unit.names, into)
+        files = self._store.fetch((*unit.names, *unit.context), into)
         for file in files:
             file.open("rb").close()
         return files
@@ -145,6 +147,7 @@ class PendingUnit:
         # Folder of fetched files, once it is made.
         self.into: tempfile.TemporaryDirectory[str] | None = None
         self.files: list[Path] = []
+        self.context: list[Path] = []
         self.call: PendingCall[Rows] | None = None
         self.result: UnitResult = {
             "stamp": unit.stamp,
@@ -154,7 +157,9 @@ class PendingUnit:
             "content_hash": "",
             "rows": "[]",
             "unreached": "",
-            "files": len(unit.names),
+            # Files of a joined series are counted with its parts.
+            "files": 0 if unit.joined else len(unit.names),
+            "joined": list(unit.joined),
         }
 
 

@@ -1,12 +1,16 @@
 """Units of work, small enough to send millions between processes."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from meninx._archive.entries import FileEntry, Folder, Group
 from meninx._archive.store import Store
-from meninx._archive.table import Done, short_hash
+from meninx._archive.table import Done, SplitSeries, short_hash
+
+# Folders that the place of a joined series names.
+_NAMED_PARTS = 4
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,8 @@ class Unit:
         folder: Stamp of the files' folder.
         units: Number of units in that folder.
         error: Why the folder or the files are out of reach; empty if they are not.
+        context: Names of files that say what else belongs to them; see `Group`.
+        joined: Stamps of the folders whose parts of one series this unit joins; usually empty.
     """
 
     place: str
@@ -30,11 +36,19 @@ class Unit:
     folder: str
     units: int
     error: str = ""
+    context: tuple[str, ...] = ()
+    joined: tuple[str, ...] = ()
 
     @classmethod
     def of_json(cls, row: dict[str, Any]) -> "Unit":
         """Return a unit from its JSON object."""
-        return cls(**(row | {"names": tuple(row["names"])}))
+        return cls(**(row | {name: tuple(row[name]) for name in ("names", "context", "joined")}))
+
+
+def all_units(store: Store, done: Done) -> Iterator[Unit]:
+    """Yield the units of an archive that are not done; see `units_of`."""
+    for folder in store.folders():
+        yield from units_of(store, folder, done)
 
 
 def units_of(store: Store, folder: Folder, done: Done) -> Iterator[Unit]:
@@ -76,11 +90,54 @@ def _unit(store: Store, group: Group, folder: str, units: int) -> Unit:
         group.place,
         tuple(entry.name for entry in group.entries),
         sum(sizes) if min(sizes) >= 0 else -1,
-        _stamp(store, "unit", group.place, group.entries),
+        _stamp(store, "unit", group.place, (*group.entries, *group.context)),
         folder,
         units,
         group.error,
+        tuple(entry.name for entry in group.context),
     )
+
+
+def joined_units(store: Store, split: SplitSeries) -> Iterator[Unit]:
+    """Yield one unit for each series whose files lie in several folders.
+
+    Args:
+        store: Archive that the folders belong to.
+        split: SeriesInstanceUIDs by the stamp of a folder that holds a part; see
+            `Table.split_series`.
+
+    Yields:
+        Units. A series of which other folders are not in this archive is left out.
+    """
+    parts: dict[str, dict[str, Group]] = defaultdict(dict)
+    for folder in store.folders():
+        stamp = folder_stamp(store, folder)
+        if stamp not in split:
+            continue
+        try:
+            for group in store.groups(folder):
+                if group.series_uid in split[stamp]:
+                    parts[group.series_uid][stamp] = group
+        except OSError as error:
+            yield Unit(folder.name, (), 0, stamp, stamp, 1, str(error))
+    for found in parts.values():
+        if len(found) > 1:
+            yield _joined(store, found)
+
+
+def _joined(store: Store, parts: Mapping[str, Group]) -> Unit:
+    """Return the unit of a series from its parts by their folders' stamps."""
+    groups = sorted(parts.values(), key=lambda group: group.place)
+    # A list may name a folder and some of its files.
+    entries = {entry.name: entry for group in groups for entry in group.entries}
+    context = {entry.name: entry for group in groups for entry in group.context}
+    error = next((group.error for group in groups if group.error), "")
+    place = " + ".join(group.place for group in groups[:_NAMED_PARTS])
+    if len(groups) > _NAMED_PARTS:
+        place += f" + {len(groups) - _NAMED_PARTS} more"
+    group = Group(place, tuple(entries.values()), error, context=tuple(context.values()))
+    stamp = _stamp(store, "joined", place, (*group.entries, *group.context))
+    return replace(_unit(store, group, stamp, 1), stamp=stamp, joined=tuple(parts))
 
 
 def _stamp(store: Store, kind: str, name: str, entries: tuple[FileEntry, ...]) -> str:

@@ -61,7 +61,8 @@ def score_archive(
 
     A run can be stopped at any time; the next run scores only what is missing, by content and
     detector. At the end TABLE/_meninx contains summary.html and drift.html. Exit status: 0 if every
-    scan was scored, 1 if some were refused, failed, out of reach or incomplete, 2 for wrong usage.
+    scan was scored, 1 if some were refused, failed, out of reach, incomplete or not joined, 2 for
+    wrong usage.
     For research, not for diagnosis.
     """
     if address is not None:
@@ -103,7 +104,7 @@ def score_archive(
     if interrupted():
         typer.echo("meninx: stopped; run the same command again to go on", err=True)
         raise typer.Exit(INTERRUPTED)
-    if summary.not_scored or summary.incomplete or progress.unreached:
+    if summary.not_scored or summary.incomplete or progress.unreached or progress.split:
         raise typer.Exit(SOME_NOT_SCORED)
 
 

@@ -16,14 +16,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pydicom
+
 from meninx._errors import LimitExceeded, OptionError
+from meninx._scan.completeness import Incomplete
+from meninx._scan.incomplete_note import NOTE, IncompleteNote
 from meninx._system_errors import FULL
 
 LEDGER, STUDIES = "ledger.sqlite", "studies"
 INCOMING, RESULTS = "incoming", "results"
 # A result is dropped if its peer is no longer configured, or a later result has replaced it.
 WAITING, SENDING, SENT, DROPPED = "waiting", "sending", "sent", "dropped"
-# Hexadecimal digits of the hash of an instance's UID and of its content in the name of its file.
+# Hexadecimal digits of the hash of an instance's UID and of its content in the name of its file;
+# those of its place lie between them.
 UID_DIGITS, CONTENT_DIGITS = 40, 32
 # Pause after the first failed delivery, which doubles up to the longest, s.
 FIRST_PAUSE, LONGEST_PAUSE = 5.0, 600.0
@@ -43,7 +48,10 @@ create table if not exists results (
 );
 """
 # What later versions changed in the ledger, in order; its `user_version` counts those that it has.
-UPGRADES = ("alter table studies add column failed integer not null default 0",)
+UPGRADES = (
+    "alter table studies add column failed integer not null default 0",
+    "create table transfers (study text, series text, primary key (study, series)) without rowid",
+)
 
 
 class DiskFull(LimitExceeded):
@@ -128,6 +136,8 @@ class Inbox:
         """Register the files of an earlier run, and delete partial ones."""
         paths = self._studies.glob(f"*/{INCOMING}/*")
         for path in sorted(paths, key=lambda path: path.stat().st_mtime_ns):
+            if path.name == NOTE:
+                continue
             if path.suffix == ".dcm":
                 self._register(path, path.stat().st_size)
             else:
@@ -150,6 +160,7 @@ class Inbox:
         """Return a hash of a study's instances: their file names contain hashes of the content."""
         if name not in self._content_hashes:
             names = sorted(path.name for path in self._files.get(name, {}).values())
+            names += self._unfinished(name)
             self._content_hashes[name] = hashlib.sha256("\n".join(names).encode()).hexdigest()
         return self._content_hashes[name]
 
@@ -168,13 +179,62 @@ class Inbox:
         """Return the folder of a study, named by a hash: no name comes from the network."""
         return self._studies / _hash_uid(study_uid)
 
-    def add(self, study_uid: str, instance_uid: str, data: bytes) -> None:
+    def begin_transfer(self, study_uid: str, series_uid: str) -> None:
+        """Record that a series is being sent: until `end_transfer` it may be incomplete.
+
+        Args:
+            study_uid: StudyInstanceUID.
+            series_uid: SeriesInstanceUID.
+        """
+        name, series = _hash_uid(study_uid), _hash_uid(series_uid)
+        with self._transaction() as ledger:
+            ledger.execute("insert or ignore into transfers values (?, ?)", (name, series))
+            self._content_hashes.pop(name, None)
+
+    def end_transfer(self, study_uid: str, series_uid: str) -> None:
+        """Record that a series was sent whole: its sender released the association."""
+        name, series = _hash_uid(study_uid), _hash_uid(series_uid)
+        with self._transaction() as ledger:
+            ledger.execute("delete from transfers where study = ? and series = ?", (name, series))
+            self._content_hashes.pop(name, None)
+
+    def _unfinished(self, name: str) -> list[str]:
+        """Return the series of a study whose transfer began and did not end orderly."""
+        query = "select series from transfers where study = ? order by series"
+        with self._lock:
+            return [series for (series,) in self._ledger.execute(query, (name,))]
+
+    def note_unfinished(self, name: str) -> int:
+        """Write into a study's folder what is known to be missing, for its scoring and worklists.
+
+        Args:
+            name: Name of the study's folder.
+
+        Returns:
+            Number of series whose transfer broke off. A later note without any replaces the
+            earlier one, also in the web application.
+        """
+        count, folder = len(self._unfinished(name)), self._studies / name / INCOMING
+        if count or (folder / NOTE).exists():
+            missing = (Incomplete("complete transfers of a series", count, 0),) if count else ()
+            header = pydicom.dcmread(
+                next(folder.glob("*.dcm")), specific_tags=["StudyInstanceUID"], force=True
+            )
+            IncompleteNote(str(header.StudyInstanceUID), missing).write(folder)
+        return count
+
+    def add(self, study_uid: str, instance_uid: str, data: bytes, place: str = "") -> bool:
         """Write an instance to disk; it is durable when this returns.
 
         Args:
             study_uid: StudyInstanceUID.
             instance_uid: SOPInstanceUID.
             data: Bytes of the file.
+            place: Where in its study it belongs, see `place_of`: an instance of the same UID and
+                place replaces an earlier one, one of another place does not.
+
+        Returns:
+            Whether another image with this UID is there.
 
         Raises:
             LimitExceeded: If the inbox is full, or its disk.
@@ -188,7 +248,8 @@ class Inbox:
             )
         # An instance that is sent again with another identity or pixels is another file.
         digest = hashlib.sha256(data).hexdigest()[:CONTENT_DIGITS]
-        path = self.folder_of(study_uid) / INCOMING / f"{_hash_uid(instance_uid)}-{digest}.dcm"
+        instance = f"{_hash_uid(instance_uid)}{place}"
+        path = self.folder_of(study_uid) / INCOMING / f"{instance}-{digest}.dcm"
         with self._lock:
             if not path.parent.is_dir():
                 path.parent.mkdir(parents=True)
@@ -204,6 +265,8 @@ class Inbox:
             partial.rename(path)
             _sync_folder(path.parent)
             self._register(path, len(data))
+        alike = path.parent.glob(f"{_hash_uid(instance_uid)}*-*.dcm")
+        return any(other.name.partition("-")[0] != instance for other in alike)
 
     @property
     def has_room(self) -> bool:
@@ -212,7 +275,7 @@ class Inbox:
 
     def find(self, instance_uid: str) -> Path | None:
         """Return the file of an instance of any study; None if it was not received."""
-        return next(self._studies.glob(f"*/{INCOMING}/{_hash_uid(instance_uid)}-*.dcm"), None)
+        return next(self._studies.glob(f"*/{INCOMING}/{_hash_uid(instance_uid)}*-*.dcm"), None)
 
     def mark_complete(self, study_uid: str) -> None:
         """Let a study be scored at once: its sender has asked for storage commitment."""
@@ -220,6 +283,11 @@ class Inbox:
         with self._lock:
             if name in self._last_received:
                 self._last_received[name] = float("-inf")
+
+    def is_waited_for(self, name: str) -> bool:
+        """Return whether a study's sender has not said, by `mark_complete`, that it was sent."""
+        with self._lock:
+            return self._last_received.get(name, 0.0) != float("-inf")
 
     def unscored(self, quiet_seconds: float) -> list[str]:
         """Return the studies with unscored content that received nothing for some seconds."""
@@ -377,6 +445,7 @@ class Inbox:
                     continue  # deleted already, or instances added since wait to be scored
                 ledger.execute("delete from results where study = ?", (name,))
                 ledger.execute("delete from studies where name = ?", (name,))
+                ledger.execute("delete from transfers where study = ?", (name,))
                 self._delete(name)
 
     def _delete(self, name: str) -> None:

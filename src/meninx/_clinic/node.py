@@ -42,6 +42,7 @@ from meninx._clinic.inbox import (
     DiskFull,
     Inbox,
 )
+from meninx._clinic.instance_key import PLACE, place_of
 from meninx._clinic.peers import OUR_TITLE, Peer
 from meninx._clinic.study_folder import is_uid
 from meninx._clinic.study_scoring import score_and_write
@@ -135,6 +136,10 @@ class Node:
         self.last_received = 0.0
         # Why the last instance could not be stored; empty if it could.
         self._fault = ""
+        # Study and series of what each open association has sent.
+        self._sent: dict[Any, set[tuple[str, str]]] = {}
+        # Studies of which it was said that images share a UID.
+        self._shared: set[str] = set()
 
     @property
     def is_running(self) -> bool:
@@ -157,6 +162,8 @@ class Node:
                 (evt.EVT_C_STORE, self._on_store),
                 (evt.EVT_N_ACTION, self._on_commitment),
                 (evt.EVT_REQUESTED, self._on_requested),
+                (evt.EVT_RELEASED, self._on_released),
+                (evt.EVT_ABORTED, self._on_broken),
             ],
         )
         return int(self._server.server_address[1])
@@ -179,6 +186,24 @@ class Node:
             event.assoc.acse.send_reject(0x01, 0x01, 0x01)
             event.assoc.kill()
 
+    def _on_released(self, event: Event) -> None:
+        """Record that the series of an association were sent whole."""
+        for study, series in self._sent.pop(event.assoc, ()):
+            self.inbox.end_transfer(study, series)
+
+    def _on_broken(self, event: Event) -> None:
+        """Keep the series of an association as unfinished: it ended before its release."""
+        sent = self._sent.pop(event.assoc, None)
+        if not sent:
+            return
+        for study, series in sent:  # another association may have ended it meanwhile
+            self.inbox.begin_transfer(study, series)
+        log.warning(
+            "an association broke off, or was idle too long, after instances of %d series: their "
+            "studies are incomplete until these series are sent again",
+            len(sent),
+        )
+
     def _on_store(self, event: Event) -> int:
         """Store an instance, and return the status; it is on disk before it is acknowledged."""
         status = self._store(event)
@@ -191,7 +216,9 @@ class Node:
         try:
             data = event.encoded_dataset()
             header = pydicom.dcmread(
-                io.BytesIO(data), stop_before_pixels=True, specific_tags=[*UIDS, "SOPClassUID"]
+                io.BytesIO(data),
+                stop_before_pixels=True,
+                specific_tags=[*UIDS, "SOPClassUID", *PLACE],
             )
             uids = {name: str(header[name].value or "").strip() for name in UIDS}
         except Exception:  # noqa: BLE001 - pydicom documents no list of what bytes make it raise
@@ -202,13 +229,26 @@ class Node:
         if faults := _faults_of(uids, str(header.get("SOPClassUID", "")), event.request):
             log.warning("an instance was refused (0x%04x): %s", OTHER_DATA, "; ".join(faults))
             return OTHER_DATA
+        study, place = uids["StudyInstanceUID"], place_of(header)
         try:
-            self.inbox.add(uids["StudyInstanceUID"], uids["SOPInstanceUID"], data)
+            self._begin_transfer(event.assoc, study, uids["SeriesInstanceUID"])
+            is_shared = self.inbox.add(study, uids["SOPInstanceUID"], data, place)
         except (LimitExceeded, OSError) as error:
             self._log_once(_reason_of(error))
             return OUT_OF_RESOURCES
+        if is_shared and study not in self._shared:
+            self._shared.add(study)
+            name = self.inbox.folder_of(study).name[:8]
+            log.warning("study %s: several images have one SOPInstanceUID; all are kept", name)
         self._log_once("")
         return SUCCESS
+
+    def _begin_transfer(self, association: Any, study: str, series: str) -> None:
+        """Record the first instance of a series on an association."""
+        sent = self._sent.setdefault(association, set())
+        if (study, series) not in sent:
+            self.inbox.begin_transfer(study, series)
+            sent.add((study, series))
 
     def _log_once(self, fault: str) -> None:
         """Log why instances can't be stored when that begins, and when it ends."""
@@ -236,6 +276,7 @@ class Node:
         report = Dataset()
         report.TransactionUID = transaction
         report.ReferencedSOPSequence, failed, studies = [], [], set()
+        series: set[tuple[str, str]] = set()
         for sop_class, instance in references:
             item = Dataset()
             item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = sop_class, instance
@@ -245,10 +286,14 @@ class Node:
                 failed.append(item)
                 continue
             report.ReferencedSOPSequence.append(item)
-            header = pydicom.dcmread(path, specific_tags=["StudyInstanceUID"])
+            header = pydicom.dcmread(path, specific_tags=list(UIDS))
             studies.add(str(header.StudyInstanceUID))
+            series.add((str(header.StudyInstanceUID), str(header.SeriesInstanceUID)))
         if failed:
             report.FailedSOPSequence = failed
+        else:
+            for place in series:
+                self.inbox.end_transfer(*place)
         for study in studies:
             self.inbox.mark_complete(study)
         caller = event.assoc.requestor.ae_title
@@ -278,7 +323,8 @@ class Node:
             try:
                 self.inbox.requeue_interrupted()  # nothing is being sent at this point
                 for name in self.inbox.unscored(self.settings.quiet_seconds):
-                    self._score(name)
+                    if not self._is_being_sent(name):
+                        self._score(name)
                 self._deliver_due()
                 self.inbox.delete_expired(self.settings.keep_hours * 3600)
                 self._report_health()
@@ -290,6 +336,15 @@ class Node:
                     log.error("the node's work failed; it continues: %s", words)  # noqa: TRY400
                 self._stop.wait(5)
             self._stop.wait(POLL_SECONDS)
+
+    def _is_being_sent(self, name: str) -> bool:
+        """Return whether an open association has sent instances of a study, and may send more."""
+        return self.inbox.is_waited_for(name) and any(
+            self.inbox.folder_of(study).name == name
+            for association, sent in list(self._sent.items())
+            for study, _ in list(sent)
+            if association.is_alive()
+        )
 
     def _report_health(self) -> None:
         """Tell the worklist each minute what came, what waits and what failed."""
@@ -326,6 +381,8 @@ class Node:
     def _score(self, name: str) -> None:
         """Score a study, and queue its results."""
         incoming, results, content_hash = self.inbox.folders(name)
+        if unfinished := self.inbox.note_unfinished(name):
+            log.warning("study %s: %d of its series came incomplete", name[:8], unfinished)
         count = len(list(incoming.glob("*.dcm")))
         began = time.perf_counter()
         findings: list[dict[str, Any]] = []

@@ -8,6 +8,7 @@ from pathlib import Path
 import pydicom
 from pydicom import Dataset
 
+from meninx._clinic.instance_key import PLACE, place_of
 from meninx._errors import OptionError, PeerError
 from meninx._scan.completeness import Incomplete
 from meninx._scan.incomplete_note import INSTANCES, NOTE, IncompleteNote
@@ -16,7 +17,7 @@ from meninx._scan.kinds import is_dicom
 # UIDs as real systems write them: leading zeros, letters and more than 64 characters violate
 # PS3.5 9.1, but `predict` reads them. All of these are safe as file names.
 _LENIENT_UID = re.compile(r"[0-9A-Za-z][0-9A-Za-z.]{0,127}")
-IDENTIFIERS = ["StudyInstanceUID", "SOPInstanceUID"]
+IDENTIFIERS = ["StudyInstanceUID", "SOPInstanceUID", *PLACE]
 # Marks an incomplete study whose number of instances is unknown.
 _UNFINISHED = Incomplete("complete transfers", expected=1, received=0)
 
@@ -46,14 +47,15 @@ class StudyFolder:
 
     def __init__(self, folder: Path, study_uid: str, what: str = INSTANCES) -> None:
         self.folder, self._study, self._what = folder, study_uid, what
-        self._paths: dict[str, Path] = {}
+        # By SOPInstanceUID and place: careless software gives many images one UID.
+        self._paths: dict[tuple[str, str], Path] = {}
         for header, path in _headers_in(folder):
             if str(header.get("StudyInstanceUID", "")) != study_uid:
                 raise OptionError(
                     f"{folder}: holds another study than {study_uid} ({path.name}); name a folder "
                     "of its own, so that no patients are mixed"
                 )
-            self._paths[str(header.get("SOPInstanceUID", ""))] = path
+            self._paths[str(header.get("SOPInstanceUID", "")), place_of(header)] = path
 
     def start(self, expected: int | None) -> None:
         """Make the folder, and mark the study as incomplete.
@@ -68,7 +70,7 @@ class StudyFolder:
         """Write an instance; an earlier file of it is replaced atomically.
 
         Args:
-            header: Dataset with the instance's UIDs.
+            header: Dataset with the instance's `IDENTIFIERS`.
             data: Bytes of the file.
 
         Raises:
@@ -77,11 +79,14 @@ class StudyFolder:
         instance = str(header.get("SOPInstanceUID", "")).strip()
         if str(header.get("StudyInstanceUID", "")).strip() != self._study or not is_uid(instance):
             raise PeerError("an instance of another study was received; it was not stored")
-        path = self._paths.get(instance, self.folder / f"{instance}.dcm")
+        key = instance, place_of(header)
+        path = self._paths.get(key, self.folder / f"{instance}.dcm")
+        if key not in self._paths and path in self._paths.values():
+            path = self.folder / f"{instance}-{key[1]}.dcm"
         partial = path.with_name(f".{path.name}")
         partial.write_bytes(data)
         partial.replace(path)
-        self._paths[instance] = path
+        self._paths[key] = path
 
     def finish(self, expected: int | None, fault: str) -> int:
         """Compare the received instances with the expected number, and update the folder's mark.

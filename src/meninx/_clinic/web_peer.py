@@ -14,7 +14,7 @@ from dicomweb_client.api import DICOMwebClient
 from pydicom import Dataset
 
 from meninx._clinic.study_folder import StudyFolder, parse_count
-from meninx._errors import OptionError, PeerError
+from meninx._errors import OptionError, PeerError, printable
 from meninx._quiet import without_passwords
 
 TIMEOUT_SECONDS = 30
@@ -40,6 +40,8 @@ class WebPeer:
     def __init__(self, address: str) -> None:
         parts = _split_address(address)
         self.address = without_passwords(address).rstrip("/")
+        # Why the service sent only a part of what it has, as it said itself; empty if it did not.
+        self._partial = ""
         session = requests.Session()
         if parts.username is not None:
             session.auth = (unquote(parts.username), unquote(parts.password or ""))
@@ -48,7 +50,7 @@ class WebPeer:
             session,
             timeout=TIMEOUT_SECONDS,
             permissive_uid=True,
-            callback=_check_complete,
+            callback=self._check_complete,
         )
         self._client.set_http_retry_params(retry=False)
 
@@ -116,7 +118,7 @@ class WebPeer:
         retrieve: Callable[[], Iterator[Dataset]],
     ) -> int:
         target.start(expected)
-        fault = ""
+        self._partial = fault = ""
         try:
             for dataset in retrieve():
                 encoded = io.BytesIO()
@@ -127,10 +129,26 @@ class WebPeer:
             if isinstance(error, OSError) and not isinstance(error, requests.RequestException):
                 raise
             fault = without_passwords(f"{type(error).__name__}: {error}")
+        fault = fault or self._partial
         try:
             return target.finish(expected, fault)
         except PeerError as error:
             raise PeerError(f"{self.address}: {error}") from error
+
+    def _check_complete(
+        self, response: requests.Response, *_: object, **__: object
+    ) -> requests.Response:
+        """Check a response as `_check_ended` does, and keep what it says of missing instances.
+
+        References:
+            DICOM PS3.18 10.4.3 and 8.5.1.2: status 206 for some of the instances, and the header
+            Warning.
+        """
+        warning = response.headers.get("Warning", "")
+        if response.status_code == requests.codes.partial_content or warning:
+            said = without_passwords(printable(warning))[:200]
+            self._partial = f"status {response.status_code}{said and f', {said}'}"
+        return _check_ended(response)
 
     def _count_instances(self, study_uid: str) -> int | None:
         """Return the service's number of instances of a study; None if it gives none."""
@@ -227,7 +245,7 @@ def _split_address(address: str) -> SplitResult:
     )
 
 
-def _check_complete(response: requests.Response, *_: object, **__: object) -> requests.Response:
+def _check_ended(response: requests.Response) -> requests.Response:
     """Make a multipart response fail if it is cut off, and remove parameters of media types.
 
     The client library accepts a message without its closing boundary (RFC 2046 5.1.1), and knows

@@ -10,6 +10,7 @@ import requests
 
 from meninx._errors import PeerError
 from meninx._quiet import without_passwords
+from meninx._scan.incomplete_note import NOTE
 
 # The application sorts a whole study after its last file.
 TIMEOUT_SECONDS, ECHO_SECONDS = 300, 10
@@ -61,7 +62,7 @@ class Worklist:
         Raises:
             PeerError: If the application does not accept them; then nothing is stored.
         """
-        paths = sorted(files.glob("*.dcm"))
+        paths = sorted([*files.glob("*.dcm"), *files.glob(NOTE)])
         uploads = f"{self.address.rstrip('/')}/api/v1/uploads"
         try:
             with requests.Session() as session:

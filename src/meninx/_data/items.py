@@ -96,6 +96,9 @@ class Item:
     extra: Mapping[str, str] = field(default_factory=dict)
 
 
+_BELOW_ZERO = re.compile(r"[-\u2010-\u2015\u2212]\s*\d.*")
+
+
 def label_of(name: str) -> str | None:
     """Return the label that a folder's name gives to its pictures.
 
@@ -106,6 +109,9 @@ def label_of(name: str) -> str | None:
         A type's name, `none` for no tumor, `unknown` for a tumor of unknown type; None where the
         name gives no label.
     """
+    # -1 is tumor-free in some tables (scikit-learn), uncertain in others (CheXpert).
+    if _BELOW_ZERO.fullmatch(name.strip()):
+        return None
     letters = unicodedata.normalize("NFKD", name.lower())
     plain = "".join(letter for letter in letters if not unicodedata.combining(letter))
     words = re.findall("[a-z0-9]+", plain)

@@ -15,14 +15,34 @@ from meninx._data.items import Item, label_of, normal_sequence
 # Words for one of several exams of a person, followed by a number. The weak words have other
 # meanings too, and count only beside a number of the person.
 _NUMBER = r"[-_ ]?[mwdy]?\d+(?:[-_]\d+)?d?"
+_YEAR, _MONTH, _DAY = r"(?:19|20)\d\d", r"(?:0[1-9]|1[0-2])", r"(?:0[1-9]|[12]\d|3[01])"
+_MONTH_NAME = r"(?:jan|feb|mar|mrz|apr|may|mai|jun|jul|aug|sep|oct|okt|nov|dec|dez)[a-z]*\.?"
+# Year first as in ISO 8601, day or month first with separators, or with the name of the month.
+_DATE = (
+    rf"(?:{_YEAR}[-_.]?{_MONTH}[-_.]?{_DAY}"
+    rf"|(?:{_DAY}|[1-9])[-_.](?:{_DAY}|[1-9])[-_.]{_YEAR}|{_DAY}\.{_DAY}\.\d\d"
+    rf"|(?:{_DAY}|[1-9])[-_. ]?{_MONTH_NAME}[-_. ]?(?:{_YEAR}|\d\d)"
+    rf"|{_YEAR}[-_. ]?{_MONTH_NAME}(?:[-_. ]?{_DAY})?)"
+)
+_CLOCK = r"(?:[-_ .T]?[0-2]\d[-_:.h]?[0-5]\d(?:[-_:.m]?[0-5]\d(?:\.\d+)?)?s?)?"
+_UNIT = r"(?:mos?|months?|mths?|monate?|wks?|weeks?|wochen?|days?|tage?|yrs?|years?|jahre?)"
 _TIME = re.compile(
     rf"(?:ses(?:sion)?|visit|tp|time(?:[-_ ]?point)?|week|wk|month|mth|day|year|yr|fu"
     rf"|follow[-_ ]?up|baseline){_NUMBER}"
     r"|baseline|bl|follow[-_ ]?up|fu|(?:pre|post)[-_ ]?(?:op|surg\w*|treat\w*|rt|therapy)?"
-    r"|(?:19|20)\d\d[-_.]?(?:0[1-9]|1[0-2])[-_.]?(?:0[1-9]|[12]\d|3[01])|ses-[a-z0-9]+",
+    rf"|{_DATE}{_CLOCK}|\d+(?:[-_ .]\d+)?[-_ ]?{_UNIT}|ses-[a-z0-9]+",
     re.IGNORECASE,
 )
-_WEAK_TIME = re.compile(rf"(?:scan|exam|study|mr|t|v|m|w|d|y){_NUMBER}", re.IGNORECASE)
+_WEAK_TIME = re.compile(
+    rf"(?:scan|exam|study|mr|t|v|m|w|d|y){_NUMBER}|\d+[mwdy]|{_YEAR}(?:[-_.]{_MONTH})?"
+    rf"|{_DAY}{_DAY}{_YEAR}",
+    re.IGNORECASE,
+)
+# A folder of a study: it begins with a date, as the downloader of The Cancer Imaging Archive names
+# it, or is named by a UID.
+_STUDY = re.compile(rf"{_DATE}[-_ ].+|\d+(?:\.\d+){{4,}}", re.IGNORECASE)
+# The number of an exam as the name of a folder.
+_BARE_NUMBER = re.compile(r"\d{1,2}")
 _SEPARATED = re.compile(r"[-_ .]+")
 # Words that identify no person by themselves, so that a number behind them is no time point.
 _NOBODY = re.compile(
@@ -74,6 +94,13 @@ def persons_of(names: Iterable[str]) -> dict[str, tuple[str, str]]:
         By name: the person and the time point, which may be empty.
     """
     worded = {name: _without_time_words(name) for name in set(names)}
+    folders = _numbered_folders({person for person, _ in worded.values()})
+    worded = {
+        name: (folders[person][0], "/".join(filter(None, [folders[person][1], time])))
+        if person in folders
+        else (person, time)
+        for name, (person, time) in worded.items()
+    }
     numbered = _numbered_times({person for person, _ in worded.values()})
     found = {}
     for name, (person, time) in worded.items():
@@ -89,6 +116,9 @@ def _without_time_words(name: str) -> tuple[str, str]:
         # "sub-01" may be another person in another folder; numbers of other collections are unique.
         if (known := known_person(part)) and not known.startswith("sub-"):
             return known, "/".join([part.partition(known)[2], *parts[place + 1 :]]).strip("/")
+    studies = (place for place, part in enumerate(parts) if place and _STUDY.fullmatch(part))
+    study = next(studies, len(parts))
+    parts, below = parts[:study], parts[study:]
     kept: list[str] = []
     times: list[str] = []
     for place, part in enumerate(parts):
@@ -97,7 +127,7 @@ def _without_time_words(name: str) -> tuple[str, str]:
     if not kept:
         return name, ""
     last, ending = _without_ending(kept[-1])
-    return "/".join([*kept[:-1], last]), "/".join([*ending, *times])
+    return "/".join([*kept[:-1], last]), "/".join([*ending, *times, *below])
 
 
 def _parts_of_person(name: str) -> list[str]:
@@ -126,6 +156,29 @@ def _without_ending(name: str) -> tuple[str, list[str]]:
         if _is_time(ending, person):
             return person, [name[separator.start() :]]
     return name, []
+
+
+def _numbered_folders(names: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Return names that end in a folder with a bare number, as of a time point, split.
+
+    In `RHUH-0001/0` the number is a time point's: the folder above has a number, too, and no more
+    folders below it than one person has exams. In `site1/07` and `glioma_2/1` it is a person's.
+    """
+    split: dict[str, dict[str, str]] = defaultdict(dict)
+    for name in names:
+        above, _, last = name.rpartition("/")
+        own = above.rpartition("/")[2]
+        is_person = any(map(str.isdigit, _SITE_NUMBER.sub("", own))) and label_of(own) is None
+        if is_person and _BARE_NUMBER.fullmatch(last):
+            split[above][name] = last
+    if len(split) < 2:
+        return {}
+    return {
+        name: (above, number)
+        for above, numbers in split.items()
+        if len(numbers) <= _MAX_TIMES
+        for name, number in numbers.items()
+    }
 
 
 def _numbered_times(names: Iterable[str]) -> dict[str, tuple[str, str]]:

@@ -130,7 +130,10 @@ def _truth_and_kind(tumor: str, kind: str) -> tuple[str, str]:
         Texts for `tumor` and `tumor_type`.
     """
     truth = truth_of(tumor)
-    if truth not in ("0", "1", "") and not kind and (label := label_of(tumor)) is not None:
+    # A number other than 0 and 1 names no class, and a question mark says that it is uncertain.
+    is_named = any(map(str.isalpha, tumor)) and "?" not in tumor
+    label = label_of(tumor) if is_named and not kind else None
+    if truth not in ("0", "1", "") and label is not None:
         return ("0" if label == "none" else "1"), label
     return truth or {"": "", "none": "0"}.get(kind, "1"), kind
 

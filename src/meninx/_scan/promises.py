@@ -38,6 +38,23 @@ class Listing:
     name: str
     series: dict[str, frozenset[str]]
 
+    def absence(self, here: Collection[str]) -> str:
+        """Return which series are missing altogether.
+
+        Args:
+            here: SeriesInstanceUIDs of those of which something is here.
+
+        Returns:
+            Words for a message; empty if none is missing.
+        """
+        absent = [len(images) for uid, images in self.series.items() if uid not in here]
+        if not absent:
+            return ""
+        return (
+            f"it lists {sum(absent)} images of {len(absent)} series that are not here; "
+            "copy the whole medium"
+        )
+
 
 def incomplete_of(
     frames: Sequence[Frame], lost: Iterable[LostFile], listings: Iterable[Listing]

@@ -113,7 +113,7 @@ def read_files(files: Sequence[Path], limits: Limits = DEFAULT_LIMITS) -> Iterat
 
     Args:
         files: Paths of a picture, of a volume with its data file, of a zip, or of the DICOM files
-            of a series.
+            of a series. A DICOMDIR or a note of an incomplete fetch among them says what they lack.
         limits: Limits of an input's size.
 
     Yields:
@@ -126,7 +126,7 @@ def read_files(files: Sequence[Path], limits: Limits = DEFAULT_LIMITS) -> Iterat
         return [source for found, _ in parts for source in found], alone
 
     with ExitStack() as opened:
-        yield from _scans(str(files[0]), sources, limits, opened)
+        yield from _scans(str(files[0]), sources, limits, opened, is_part=True)
 
 
 def _scans(
@@ -135,10 +135,12 @@ def _scans(
     limits: Limits,
     opened: ExitStack,
     spacing_mm: Spacing | None = None,
+    *,
+    is_part: bool = False,
 ) -> Iterator[Scan | Unread]:
     found = False
     failed: list[Unread] = []
-    series = _SeriesFiles(limits)
+    series = _SeriesFiles(limits, is_part=is_part)
 
     def report(error: InputError) -> None:
         nonlocal found
@@ -190,10 +192,11 @@ class _SeriesFiles:
 
     Args:
         limits: Limits of an input's size.
+        is_part: Whether other files of the same folder are left out.
     """
 
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
+    def __init__(self, limits: Limits, *, is_part: bool) -> None:
+        self._limits, self._is_part = limits, is_part
         self._frames: list[Frame] = []
         self._listings: list[Listing] = []
         self.missing: Mapping[str, tuple[Incomplete, ...]] = {}
@@ -257,17 +260,11 @@ class _SeriesFiles:
                     )
                 )
         series = {frame.series_uid for frame in self._frames}
+        if series and self._is_part:
+            return  # a DICOMDIR's other series may be among the rest
         for listing in self._listings:
-            absent = [len(listing.series[uid]) for uid in listing.series if uid not in series]
-            if absent:
-                report(
-                    UnreadableFile(
-                        f"it lists {sum(absent)} images of {len(absent)} series that are not here; "
-                        "copy the whole medium",
-                        place=listing.name,
-                        reason="not_found",
-                    )
-                )
+            if absence := listing.absence(series):
+                report(UnreadableFile(absence, place=listing.name, reason="not_found"))
 
     def scans(self) -> Iterator[Scan | Unread]:
         """Yield the scans of the series, and series that could not be read."""

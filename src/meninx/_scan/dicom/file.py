@@ -19,6 +19,11 @@ from meninx._scan.source import Source, reading
 # MediaStorageSOPClassUID of a DICOMDIR.
 DIRECTORY = str(pydicom.uid.MediaStorageDirectoryStorage)
 DEFLATED = b"1.2.840.10008.1.2.1.99"
+# Size of the head of a file, bytes: contains all elements before the pixels, except for long
+# private ones.
+HEAD_BYTES = 65536
+# Tag of PixelData in either byte order.
+_PIXEL_DATA = (b"\xe0\x7f\x10\x00", b"\x7f\xe0\x00\x10")
 
 
 def read_dataset(
@@ -69,6 +74,18 @@ def read_listing(source: Source, limits: Limits = DEFAULT_LIMITS) -> Listing:
             elif kind == "IMAGE" and series_uid:
                 listed[series_uid].add(str(record.get("ReferencedSOPInstanceUIDInFile", "")))
     return Listing(source.name, {uid: frozenset(images) for uid, images in listed.items()})
+
+
+def is_cut_off(head: bytes) -> bool:
+    """Return whether a DICOM file ends before its pixels.
+
+    Args:
+        head: First bytes of the file, `HEAD_BYTES` or the whole file.
+
+    Returns:
+        Whether the whole file is there, without pixels.
+    """
+    return len(head) < HEAD_BYTES and not any(tag in head for tag in _PIXEL_DATA)
 
 
 def series_uid_of(head: bytes) -> str:

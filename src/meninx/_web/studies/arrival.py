@@ -13,6 +13,7 @@ from meninx._scan.dicom.heading import Heading
 from meninx._scan.incomplete_note import NOTE
 from meninx._web.studies.arrived_files import ArrivedFile, Kind, digest_of, read_note
 from meninx._web.studies.file_names import harmless
+from meninx._web.studies.listed_files import listings_of, note_what_is_missing
 
 
 @dataclass
@@ -50,6 +51,10 @@ class Arrival:
                 continue
             if file.kind == "note":
                 names[file.path] = NOTE
+                continue
+            if file.kind == "damaged":
+                # Two may hold the same page with an error.
+                names[file.path] = f"damaged-{number}-{self.digests[file.path][:32]}.dcm"
                 continue
             name = harmless(file.name, number)
             # Some file systems ignore upper and lower case.
@@ -120,7 +125,7 @@ def sorted_into_studies(files: Sequence[ArrivedFile], *, together: bool) -> list
     kinds: dict[str, list[ArrivedFile]] = defaultdict(list)
     by_path = {file.path: file for file in files}
     for file in files:
-        if file.kind in ("unusable", "note", "other"):
+        if file.kind in ("damaged", "unusable", "note", "other"):
             kinds[file.kind].append(file)
             continue
         group = groups[_key(file, together=together)]
@@ -132,7 +137,11 @@ def sorted_into_studies(files: Sequence[ArrivedFile], *, together: bool) -> list
         studies[0].files += kinds["unusable"]
     elif kinds["unusable"]:
         studies.append(Arrival(kinds["unusable"]))
+    _add_damaged(studies, kinds["damaged"])
     _add_notes(studies, kinds["note"])
+    for listing in listings_of(kinds["other"]):
+        for study in studies:
+            note_what_is_missing(study.files, study.heading.study_uid, listing)
     return studies or [Arrival(kinds["other"] or kinds["note"])]
 
 
@@ -159,12 +168,16 @@ def left_out_of(files: Iterable[ArrivedFile], arrivals: Iterable[Arrival]) -> li
     Returns:
         The files left out, in their order.
     """
+    files = list(files)
     kept = {file.path for arrival in arrivals for file in arrival.files}
-    return [
-        LeftOut(file.name, _WHY_LEFT_OUT[file.kind, file.heading is not None])
-        for file in files
-        if file.path not in kept
-    ]
+    here = {file.heading.series_uid for file in files if file.heading is not None}
+    left_out = []
+    for file in files:
+        if file.path not in kept:
+            why = _WHY_LEFT_OUT[file.kind, file.heading is not None]
+            absences = [listing.absence(here) for listing in listings_of([file])]
+            left_out.append(LeftOut(file.name, "; ".join(filter(None, [why, *absences]))))
+    return left_out
 
 
 # By kind, and whether the file has a DICOM heading.
@@ -173,6 +186,14 @@ _WHY_LEFT_OUT: Mapping[tuple[Kind, bool], str] = {
     ("other", True): "a DICOMDIR, which lists other files",
     ("note", False): "it names what is missing of another study",
 }
+
+
+def _add_damaged(studies: Iterable[Arrival], files: Iterable[ArrivedFile]) -> None:
+    """Add each damaged slice to the studies beside which it lies: each may lack it."""
+    for file in files:
+        for study in studies:
+            if not {other.path for other in study.files}.isdisjoint(file.beside):
+                study.files.append(file)
 
 
 def _add_notes(studies: Iterable[Arrival], files: Iterable[ArrivedFile]) -> None:

@@ -2,7 +2,8 @@
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,10 +11,19 @@ from typing import Literal
 
 from meninx._errors import InputError
 from meninx._scan.dicom.content import Content, content_of
+from meninx._scan.dicom.file import is_cut_off
 from meninx._scan.dicom.heading import Heading, read_heading
 from meninx._scan.incomplete_note import NOTE, IncompleteNote
-from meninx._scan.kinds import data_file_of, is_tar, kind_of, with_data_file, zipfile_magic
+from meninx._scan.kinds import (
+    DICOM_SUFFIXES,
+    data_file_of,
+    is_tar,
+    kind_of,
+    with_data_file,
+    zipfile_magic,
+)
 from meninx._scan.limits import Limits
+from meninx._scan.promises import name_pattern
 from meninx._scan.reading import unpack_archive
 from meninx._scan.source import SNIFFED_BYTES, unpacked_head
 from meninx._web.studies.file_names import (
@@ -25,7 +35,7 @@ from meninx._web.studies.file_names import (
     stored_name,
 )
 
-Kind = Literal["dicom", "volume", "unusable", "note", "other"]
+Kind = Literal["dicom", "damaged", "volume", "unusable", "note", "other"]
 # With de-identification: folder of the headers whose reference to a voxel file is renamed, largest
 # size of such a header, and length of the hash that names the voxel file.
 RENAMED, HEADER_BYTES, NEUTRAL_LENGTH = ".nameless", 2**20, 16
@@ -43,11 +53,13 @@ class ArrivedFile:
         path: Path of the uploaded file.
         name: Name on the user's computer, with its folders.
         kind: `dicom`; `volume` for a picture or a volume of any format; `note` for a list of what a
-            fetch left out. `unusable` for a file with a scan's name that can't be read as a scan,
-            and `other` for the rest.
+            fetch left out. `damaged` for a slice of a series beside it that can't be read, such as
+            a page with an error in its place. `unusable` for another file with a scan's name that
+            can't be read as a scan, and `other` for the rest.
         heading: Heading of a DICOM file; None for others and for one that can't be read.
         voxel_file: Name of the file with a volume's voxels; empty if its own file has them.
         voxels: Path of that file; None until it is found.
+        beside: Paths of the DICOM files in the folder of a damaged one.
     """
 
     path: Path
@@ -56,6 +68,7 @@ class ArrivedFile:
     heading: Heading | None = None
     voxel_file: str = ""
     voxels: Path | None = None
+    beside: tuple[Path, ...] = ()
 
 
 def file_digest(path: Path) -> str:
@@ -140,7 +153,52 @@ def arrived_files(folder: Path, *, deidentify: bool) -> list[ArrivedFile]:
     """
     found = [_classify_file(folder / stored, name) for stored, name in names_in(folder).items()]
     files = _with_voxels(sorted(found, key=lambda file: (file.name, file.path.name)))
+    files = _with_damaged(files)
     return [_without_name(file) for file in files] if deidentify else files
+
+
+def _with_damaged(files: Sequence[ArrivedFile]) -> list[ArrivedFile]:
+    """Return files; one that can't be read, but is named like slices beside it, is damaged.
+
+    The rule is that of `predict` for the files of a folder.
+    """
+    slices: dict[str, list[ArrivedFile]] = defaultdict(list)
+    for file in files:
+        if file.heading is not None and file.heading.series_uid:
+            slices[_pattern(file)[0]].append(file)
+    voxels = {file.voxels for file in files}
+
+    def checked(file: ArrivedFile) -> ArrivedFile:
+        beside = slices.get(_pattern(file)[0], [])
+        if file.path in voxels or not beside or not _may_be_damaged(file, beside):
+            return file
+        paths = tuple(other.path for other in beside)
+        return replace(file, kind="damaged", heading=None, beside=paths)
+
+    return [checked(file) for file in files]
+
+
+def _may_be_damaged(file: ArrivedFile, beside: Iterable[ArrivedFile]) -> bool:
+    """Return whether a file may be a slice of the DICOM files beside it that can't be read."""
+    if file.kind == "dicom":
+        has_uids = file.heading is not None and bool(
+            file.heading.series_uid or file.heading.study_uid
+        )
+        return not has_uids and is_cut_off(_head(file.path))
+    if file.kind not in ("unusable", "other") or file.heading is not None:
+        return False
+    is_named_so = file.name.lower().endswith(DICOM_SUFFIXES)
+    return is_named_so or _pattern(file) in map(_pattern, beside)
+
+
+def _pattern(file: ArrivedFile) -> tuple[str, str]:
+    """Return the folder of a file, and its name with `#` in place of each number."""
+    return name_pattern(file.name.replace("\\", "/"))
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return unpacked_head(file.read(HEAD_BYTES), HEAD_BYTES)
 
 
 def _without_name(file: ArrivedFile) -> ArrivedFile:
@@ -167,8 +225,7 @@ def _classify_file(path: Path, name: str) -> ArrivedFile:
     Returns:
         The file with its kind; a damaged file too, which is reported when the scan is read.
     """
-    with path.open("rb") as file:
-        head = unpacked_head(file.read(HEAD_BYTES), HEAD_BYTES)
+    head = _head(path)
     if base_name(name) == NOTE and read_note(path) is not None:
         return ArrivedFile(path, name, "note")
     try:

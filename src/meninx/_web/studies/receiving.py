@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from meninx._errors import InputError, OptionError
 from meninx._scan.dicom.content import Content, content_of
 from meninx._scan.dicom.heading import NAME_SEPARATOR, Heading
+from meninx._scan.incomplete_note import NOTE
 from meninx._scan.limits import DEFAULT_LIMITS
 from meninx._web.auth.accounts import Reader
 from meninx._web.store.audit import record
@@ -259,12 +260,21 @@ def _study_with_all(
     An exam that came in parts, or that a DICOM node brings after a reader uploaded it, has another
     hash than its files in one go.
     """
-    query, names = _same_exam(study), arrival.stored_names().values()
+    query, names = _same_exam(study), arrival.stored_names()
     for stored in session.scalars(query) if query is not None else ():
         folder = settings.studies / stored.id / FILES
-        if not _missing(folder, names):
+        if not _missing(folder, names.values()) and not _has_another_note(folder, names):
             return stored
     return None
+
+
+def _has_another_note(folder: Path, names: Mapping[Path, str]) -> bool:
+    """Return whether new files have a note of what is missing that the folder does not have."""
+    stored = folder / NOTE
+    return any(
+        name == NOTE and not (stored.exists() and stored.read_bytes() == path.read_bytes())
+        for path, name in names.items()
+    )
 
 
 def _missing(folder: Path, names: Iterable[str]) -> set[str]:
@@ -312,6 +322,8 @@ def _extend(
     folder = settings.studies / study.id / FILES
     stored_names = arrival.stored_names()
     missing = _missing(folder, stored_names.values())
+    if _has_another_note(folder, stored_names):
+        missing |= {NOTE}  # the newest note counts
     names = {path: name for path, name in stored_names.items() if name in missing}
     # Written first, to lock the row: another upload that adds to the study waits here.
     session.execute(
@@ -320,7 +332,7 @@ def _extend(
     session.refresh(study)
     study.priority = priority_of(study)
     # Otherwise files without a record would count as known, and never be scored.
-    linked = [folder / name for name in names.values()]
+    linked = [folder / name for name in names.values() if not (folder / name).exists()]
     event.listen(session, "after_rollback", lambda _: _unlink(linked), once=True)
     _link_files(names, folder)
     study.series = merged_series(
