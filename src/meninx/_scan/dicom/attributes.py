@@ -84,7 +84,16 @@ def _acquired_at(dataset: Dataset) -> str | None:
 
 def is_derived(dataset: Dataset) -> bool:
     """Return whether ImageType says that the image was computed from others."""
-    return next(iter(texts(dataset, "ImageType")), "").upper() == "DERIVED"
+    return _first_type(dataset) == "DERIVED"
+
+
+def is_original(dataset: Dataset) -> bool:
+    """Return whether ImageType says that the image was not computed from others."""
+    return _first_type(dataset) == "ORIGINAL"
+
+
+def _first_type(dataset: Dataset) -> str:
+    return next(iter(texts(dataset, "ImageType")), "").upper().strip()
 
 
 def description_text(dataset: Dataset) -> str:
