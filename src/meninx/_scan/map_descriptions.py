@@ -50,8 +50,8 @@ def map_by_description(description: str, *, is_original: bool) -> UnsupportedSca
     if not named:
         return None
     return UnsupportedScan(
-        f"by its description ({named}) a map, a mask, a projection, a phase, a difference or an image "
-        "of fat alone; send the original series",
+        f"by its description ({named}) a map, a mask, a projection, a phase, a difference or an "
+        "image of fat alone; send the original series",
         reason="derived",
     )
 
