@@ -457,16 +457,18 @@ def nifti_cases() -> Iterator[tuple[str, Case]]:
         "voxels that start before the file": (nifti(vox_offset=-352), BROKEN),
         "voxels that start beyond the file": (nifti(vox_offset=1e9), BROKEN),
         "voxels that start nowhere": (nifti(vox_offset=np.nan), BROKEN),
-        "a singular affine": (nifti(srow_z=[0, 0, 0, 0]), ("geometry",)),
+        "a singular affine": (nifti(srow_z=[0, 0, 0, 0]), ("scored",)),  # by its qform
+        "a singular affine alone": (nifti(srow_z=[0, 0, 0, 0], qform_code=0), ("geometry",)),
         "an affine of zeros": (
             nifti(srow_x=[0] * 4, srow_y=[0] * 4, srow_z=[0] * 4),
             ("scored",),
         ),  # by its qform
         "an affine that is no number": (
-            nifti(srow_x=[np.nan] * 4),
+            nifti(srow_x=[np.nan] * 4, qform_code=0),
             ("geometry", "not_finite", "unreadable"),
         ),
-        "a sheared affine": (nifti(srow_x=[-2, 1.5, 0, 90]), ("geometry",)),
+        "a sheared affine": (nifti(srow_x=[-2, 1.5, 0, 90]), ("scored",)),  # by its qform
+        "a sheared affine alone": (nifti(srow_x=[-2, 1.5, 0, 90], qform_code=0), ("geometry",)),
         "spacing of 0 and no affine": (nifti(sform_code=0, pixdim=[1] + [0] * 7), ANY),
         "a quaternion longer than 1": (
             nifti(sform_code=0, qform_code=1, quatern=[2, 2, 2, 0, 0, 0]),

@@ -56,6 +56,90 @@ def test_two_exams_of_one_series_uid_are_two_scans(series, other, tmp_path, erro
     assert len({scan.identity.study_uid for scan in found}) == 2
 
 
+def _issuer(dataset):
+    dataset.IssuerOfPatientID = "HOSPITAL"
+
+
+def _padded(dataset):
+    dataset.PatientID = f"00{dataset.PatientID}"
+
+
+def _spelled(dataset):
+    dataset.PatientName, dataset.PatientID = "DOE^JANE", ""
+
+
+def _unnumbered(dataset):
+    dataset.SeriesNumber = None
+
+
+def _echo(dataset):
+    dataset.EchoTime = float(dataset.EchoTime) * 1.02
+
+
+EVERY_OTHER, LAST = slice(0, None, 2), slice(7, None)
+
+
+@pytest.mark.parametrize(
+    ("change", "attribute", "chosen"),
+    [
+        (_issuer, "PatientID", EVERY_OTHER),
+        (_issuer, "PatientID", LAST),
+        (_padded, "PatientID", EVERY_OTHER),
+        (_spelled, "PatientName", LAST),
+        (_unnumbered, "SeriesNumber", EVERY_OTHER),
+        (_unnumbered, "SeriesNumber", LAST),
+        (_echo, "EchoTime", EVERY_OTHER),  # one above the other they are two slabs
+    ],
+)
+def test_a_series_whose_headers_contradict_each_other_is_one_scan(
+    series, tmp_path, errors, change, attribute, chosen
+):
+    for dataset in series:
+        dataset.PatientID = "" if change is _spelled else "12345"
+        dataset.PatientName = "Doe^Jane"
+    for dataset in series[chosen]:
+        change(dataset)
+    save_all(series, tmp_path)
+    (scan,) = read(tmp_path, errors)
+    assert not errors
+    assert len(scan) == 12
+    (warning,) = scan.warnings
+    assert warning.code == "headers_contradict"
+    assert attribute in warning.text
+
+
+@pytest.mark.parametrize("attribute", ["PatientID", "StudyInstanceUID", "SeriesNumber"])
+def test_slices_between_those_of_another_patient_are_incomplete(
+    series, tmp_path, errors, attribute
+):
+    for dataset in series[::2]:
+        setattr(dataset, attribute, "99")
+    save_all(series, tmp_path)
+    first, second = read(tmp_path, errors)
+    assert not errors
+    for scan in (first, second):
+        (count,) = scan.incomplete
+        assert (count.expected, count.received) == (12, 6)
+
+
+@pytest.mark.parametrize("attribute", ["EchoTime", "AcquisitionNumber"])
+def test_images_of_one_uid_that_headers_tell_apart_are_no_copies(
+    series, other, tmp_path, errors, attribute
+):
+    for place, both in enumerate(zip(series, other, strict=True)):
+        for number, dataset in enumerate(both):
+            dataset.StudyInstanceUID = series[0].StudyInstanceUID
+            dataset.SeriesInstanceUID = series[0].SeriesInstanceUID
+            dataset.SeriesNumber, dataset.PatientID = 1, "12345"
+            dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = f"1.2.{place}"
+            setattr(dataset, attribute, 10 + 5 * number)
+    save_all([*series, *other], tmp_path)
+    first, second = read(tmp_path, errors)
+    assert not errors
+    assert len(first) == len(second) == 12
+    assert not np.array_equal(first.voxels, second.voxels)
+
+
 @pytest.mark.parametrize("attribute", ["number", "description"])
 def test_series_without_uid_are_split_by_other_attributes(
     series, other, tmp_path, errors, attribute
@@ -304,6 +388,15 @@ def test_other_pictures_are_read(tmp_path, errors, kind):
         ("T1+orig.BRIK", b"", "3dAFNItoNIFTI"),
         ("study.7z", b"7z\xbc\xaf", "7z x"),
         ("study.rar", b"Rar!", "rar"),
+        ("t1.nii.bz2", b"BZh", "packed as .bz2"),
+        ("IM0.dcm.xz", b"\xfd7zXZ", "packed as .xz"),
+        ("flair.nii.zst", b"\x28\xb5\x2f\xfd", "packed as .zst"),
+        ("t1.mif", b"mrtrix image", "mrconvert"),
+        ("IMG_1.HEIC", b"\0\0\0\x18ftypheic", "save it as PNG"),
+        ("study.tar.zst", b"\x28\xb5\x2f\xfd", "unpack it"),
+        ("study.z01", b"PK\3\4", "a part of a split archive"),
+        ("study.zip.002", b"", "a part of a split archive"),
+        ("study.zip", b"<html>", "not a zip, despite its name"),
     ],
 )
 def test_unsupported_formats_are_reported_with_advice(name, head, what):
@@ -320,3 +413,13 @@ def test_an_undecodable_name_is_escaped(tmp_path, errors):
     (scan,) = read(folder, errors)
     assert scan.name.endswith("M\\xfcller.png")
     assert scan.name.encode("utf-8")
+
+
+@pytest.mark.parametrize("suffix", ["MR", "acr", "img", "xyz"])
+def test_dicom_without_preamble_is_read_under_any_name(series, tmp_path, errors, suffix):
+    for path in sorted(save_all(series, tmp_path / "whole").iterdir()):
+        (tmp_path / f"{path.stem}.{suffix}").write_bytes(path.read_bytes()[132:])
+        path.unlink()
+    (scan,) = read(tmp_path, errors)
+    assert not errors
+    assert len(scan) == 12

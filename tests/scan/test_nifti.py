@@ -99,6 +99,82 @@ def test_a_sheared_affine_is_a_geometry_error(voxels, tmp_path):
         read_nifti(source(tmp_path / "a.nii"))
 
 
+TRUE = np.diag([-1.1, 1.3, 2.7, 1.0])
+# Turned by 30 degrees, and moved.
+REGISTERED = (
+    np.array([[0.75**0.5, -0.5, 0, 4], [0.5, 0.75**0.5, 0, -2], [0, 0, 1, 9], [0, 0, 0, 1]]) @ TRUE
+)
+
+
+def two_orientations(path, voxels, sform, qform=TRUE, *, sform_code=1):
+    image = nibabel.Nifti1Image(voxels, qform)
+    image.set_qform(qform, int(qform is not None))
+    image.set_sform(sform, sform_code)
+    nibabel.save(image, path)
+    return source(path)
+
+
+@pytest.mark.parametrize(
+    ("sform", "code", "said"),
+    [
+        (np.eye(4), 2, "voxels of 1 x 1 x 1 mm in the sform, of 1.1 x 1.3 x 2.7 mm in the qform"),
+        (np.diag([1.15, 1.2, 1.3, 1]) @ TRUE, 4, "in the sform"),
+        (
+            np.array([[1.2, 0.1, 0, 3], [0, 1.1, 0, 0], [0, 0.1, 1.2, 0], [0, 0, 0, 1]]) @ TRUE,
+            4,
+            "",
+        ),
+        (np.diag([-1, 1, 1, 1]) @ TRUE, 1, "left and right are exchanged"),
+        (np.diag([-1, -1, 1, 1]) @ TRUE, 1, "other directions"),
+    ],
+)
+def test_of_two_contradicting_orientations_the_rigid_one_counts(
+    voxels, tmp_path, sform, code, said
+):
+    scan = read_nifti(two_orientations(tmp_path / "a.nii", voxels, sform, sform_code=code))
+    np.testing.assert_allclose(scan.affine, RAS_TO_LPS @ TRUE, atol=1e-5)
+    (doubt,) = [warning for warning in scan.warnings if warning.code == "orientation_doubtful"]
+    assert "two orientations" in doubt.text
+    assert said in doubt.text
+
+
+@pytest.mark.parametrize("sform", [np.diag([0, 1.3, 2.7, 1]), np.diag([0.0, 0, 0, 1])])
+def test_an_unusable_sform_gives_way_to_the_qform(voxels, tmp_path, sform):
+    scan = read_nifti(two_orientations(tmp_path / "a.nii", voxels, sform))
+    np.testing.assert_allclose(scan.affine, RAS_TO_LPS @ TRUE, atol=1e-5)
+
+
+def test_a_registered_sform_counts_and_is_no_contradiction(voxels, tmp_path):
+    scan = read_nifti(two_orientations(tmp_path / "a.nii", voxels, REGISTERED, sform_code=2))
+    np.testing.assert_allclose(scan.affine, RAS_TO_LPS @ REGISTERED, atol=1e-5)
+    assert "orientation_doubtful" not in [warning.code for warning in scan.warnings]
+
+
+@pytest.mark.parametrize("kind", [nibabel.Nifti1Image, nibabel.Nifti1Pair, nibabel.Nifti2Image])
+def test_without_qform_and_sform_the_orientation_is_doubtful(voxels, tmp_path, kind):
+    image = kind(voxels, TRUE)
+    image.set_qform(TRUE, 0)
+    image.set_sform(TRUE, 0)
+    nibabel.save(image, tmp_path / ("a.img" if kind is nibabel.Nifti1Pair else "a.nii"))
+    (scan,) = read_scans(tmp_path)
+    assert scan.spacing_mm == pytest.approx((1.1, 1.3, 2.7))
+    assert "qform_code and sform_code are 0" in " ".join(warning.text for warning in scan.warnings)
+
+
+@pytest.mark.parametrize("kind", [nibabel.Nifti1Image, nibabel.Nifti2Image])
+def test_an_unset_offset_means_the_first_byte_after_the_header(voxels, tmp_path, kind):
+    path = tmp_path / "a.nii"
+    nibabel.save(kind(voxels, TRUE), path)
+    data = bytearray(path.read_bytes())
+    at, size = (108, 4) if kind is nibabel.Nifti1Image else (168, 8)
+    data[at : at + size] = bytes(size)
+    path.write_bytes(data)
+    np.testing.assert_array_equal(read_nifti(source(path)).voxels, voxels)
+    path.write_bytes(data + bytes(100))
+    with pytest.raises(UnreadableFile, match="a slice or more follows"):
+        read_nifti(source(path))
+
+
 def test_complex_voxels_are_unsupported(voxels, tmp_path):
     with pytest.raises(UnsupportedScan, match="complex64"):
         read_nifti(save(tmp_path / "a.nii", voxels.astype(np.complex64)))

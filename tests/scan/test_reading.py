@@ -1,5 +1,6 @@
 import gzip
 import io
+import warnings
 import zipfile
 
 import numpy as np
@@ -51,6 +52,35 @@ def test_a_zip_of_shuffled_renamed_files_is_the_folder(mixed, tmp_path):
     (unpacked,) = read_scans(mixed / "series")
     np.testing.assert_array_equal(zipped.voxels, unpacked.voxels)
     np.testing.assert_array_equal(zipped.affine, unpacked.affine)
+
+
+def test_files_of_one_name_in_a_zip_are_all_read(mixed, tiny_scan, tmp_path):
+    write_dicom(tiny_scan, tmp_path / "other", 2)
+    path = tmp_path / "flat.zip"
+    with zipfile.ZipFile(path, "w") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # zipfile warns of names that it has already
+        for folder in (mixed / "series", tmp_path / "other"):
+            for number, file in enumerate(sorted(folder.iterdir())):
+                archive.write(file, f"IM{number}.dcm")
+    first, second = read_scans(path)
+    assert len(first) == len(second)
+    assert not set(first.identity.instance_uids) & set(second.identity.instance_uids)
+
+
+def test_a_zip_entry_of_an_unknown_method_is_reported_by_its_method(mixed, tmp_path):
+    path = tmp_path / "study.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in sorted((mixed / "series").iterdir()):
+            archive.write(file, file.name)
+    data = bytearray(path.read_bytes())
+    at = data.index(b"PK\1\2") + 10
+    data[at : at + 2] = (93).to_bytes(2, "little")
+    path.write_bytes(data)
+    errors = []
+    (scan,) = read_scans(path, errors.append)
+    assert errors[0].reason == "other_format"
+    assert "method 93 of zip" in str(errors[0])
+    assert scan.incomplete
 
 
 def test_errors_wait_until_all_good_scans_are_read(mixed):

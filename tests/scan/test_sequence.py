@@ -3,6 +3,7 @@ import pytest
 from meninx._scan.sequence import (
     Acquisition,
     describes_other_contrast,
+    names_agent,
     sequence_from_text,
     sequence_of,
 )
@@ -28,6 +29,13 @@ from meninx._scan.sequence import (
         ("T1", Acquisition(500, 12, None, frozenset({"SE"}), text="AX T1 W/O contrast")),
         ("T1", Acquisition(500, 12, None, frozenset({"SE"}), text="T1 pre-contrast")),
         ("T1", Acquisition(text="Epilepsy T1 MPRAGE")),
+        ("unknown", Acquisition(800, 20, None, frozenset({"GR"}), text="AX T2")),
+        ("unknown", Acquisition(2500, 75, None, frozenset({"GR"}))),
+        ("T2", Acquisition(4000, 95, None, frozenset({"SE", "GR"}))),  # GRASE
+        ("unknown", Acquisition(text="t2_fl2d_tra_hemo")),
+        ("unknown", Acquisition(text="AX T2 GRE")),
+        ("unknown", Acquisition(text="GRE AX T2")),
+        ("unknown", Acquisition(text="T2_FFE head")),
         ("FLAIR", Acquisition(9000, 120, None, frozenset({"IR", "SE"}), text="AX FLAIR")),
         ("T1", Acquisition(2500, 24, 860, frozenset({"IR", "SE"}), text="SAG T1 FLAIR")),
         ("unknown", Acquisition(text="AX DWI b1000")),
@@ -40,9 +48,81 @@ def test_sequence_of_headers(expected, acquisition):
 
 
 @pytest.mark.parametrize(
+    "description",
+    [
+        "AX T1 SE C+",
+        "T1 FS C+",
+        "T1 +C cor",
+        "T1 postcontrast",
+        "T1 post-contrast",
+        "T1 con contraste",
+        "T1 apres injection",
+        "T1 mit KM",
+        "T1 mdc",
+        "T1 Dotarem",
+        "T1 post, no fatsat",
+        "T1 SE C+ brain w/wo contrast",
+        "T1 FS post BRAIN W WO",
+        "T1 mit KM, Kopf mit und ohne KM",
+    ],
+)
+def test_words_for_a_contrast_agent(description):
+    assert sequence_of(Acquisition(500, 10, text=description)) == "T1c"
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        "T1 post op",
+        "T1 postop",
+        "T1 post surgery",
+        "T1 post RT",
+        "T1 post-treatment",
+        "T1 kein KM",
+        "T1 ohne KM",
+        "T1 sin contraste",
+        "T1 sans injection",
+        "T1 senza mdc",
+        "T1 non contrast",
+        "T1 C-",
+        "T1 C- AX",
+        "T1 C-spine",
+        "T1 brain w/wo contrast",
+        "T1 BRAIN WITH AND WITHOUT CONTRAST",
+        "T1 Kopf mit und ohne KM",
+        "T1 nativ",
+    ],
+)
+def test_words_that_name_no_contrast_agent(description):
+    assert sequence_of(Acquisition(500, 10, text=description)) == "T1"
+
+
+@pytest.mark.parametrize(
+    "agent",
+    ["Gadobutrol", "GADOVIST 1.0", "YES", "IV", "7.5 ml Dotarem", "0.1 mmol/kg Gd", "10 ml"],
+)
+def test_values_that_name_an_agent(agent):
+    assert names_agent(agent)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("", " ", "NONE", "No", "N/A", "n.a.", "REMOVED", "ANONYMIZED", "without contrast", "w/o"),
+        *("0", "0 ml", "0.0", "-", "--", "ohne", "kein KM", "sans", "NO CONTRAST", "Not given"),
+        "XXX",
+    ],
+)
+def test_values_that_name_no_agent(value):
+    assert not names_agent(value)
+
+
+@pytest.mark.parametrize(
     ("name", "expected"),
     [
         ("flair.nii.gz", "FLAIR"),
+        ("T1c_native.nii.gz", "T1c"),
+        ("sub-01_ce-gadolinium_T1w.nii.gz", "T1c"),
         ("t1.nii.gz", "T1"),
         ("t1c.nii.gz", "T1c"),
         ("BraTS_001_t1ce.nii.gz", "T1c"),

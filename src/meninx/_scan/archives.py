@@ -15,7 +15,7 @@ from io import BufferedIOBase
 from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
-from meninx._errors import InputError, UnreadableFile
+from meninx._errors import InputError, UnreadableFile, UnsupportedScan
 from meninx._scan.completeness import Incomplete
 from meninx._scan.kinds import BZIP2_MAGIC, XZ_MAGIC, is_tar, zipfile_magic
 from meninx._scan.limits import MIB, Limits
@@ -31,6 +31,8 @@ from meninx._scan.source import (
 )
 
 _ENCRYPTED_FLAG = 0x1
+# Methods that Python unpacks (PKWARE APPNOTE 4.4.5): stored, deflated, bzip2, LZMA.
+_ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 Packed = gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile
 _PACKERS: dict[bytes, Callable[[IO[bytes]], Packed]] = {
     GZIP_MAGIC: lambda file: gzip.GzipFile(fileobj=file),
@@ -74,20 +76,35 @@ class _Zip:
 
     def __init__(self, archive: zipfile.ZipFile) -> None:
         self._archive = archive
-        infos = [info for info in archive.infolist() if not info.is_dir()]
-        self._infos = {_plain(info.filename): info for info in infos}
-        self.entries = [self._entry(info) for info in infos]
+        self._infos: dict[str, zipfile.ZipInfo] = {}
+        for info in archive.infolist():
+            if not info.is_dir():
+                self._infos[self._free(_plain(info.filename))] = info
+        self.entries = [self._entry(name, info) for name, info in self._infos.items()]
+
+    def _free(self, name: str) -> str:
+        """Return a name that no entry has yet: a flattened zip has many of one name."""
+        path, number = PurePosixPath(name), 1
+        while name in self._infos:
+            number += 1
+            name = str(path.with_name(f"{number}-{path.name}"))
+        return name
 
     @staticmethod
-    def _entry(info: zipfile.ZipInfo) -> _Entry:
-        fault = None
+    def _entry(name: str, info: zipfile.ZipInfo) -> _Entry:
+        fault: InputError | None = None
         if info.flag_bits & _ENCRYPTED_FLAG:
             fault = UnreadableFile(
                 "encrypted; unpack it with its password first", reason="encrypted"
             )
         elif _is_link(info):
             fault = _link_fault("zip without -y (--symlinks)")
-        return _Entry(_plain(info.filename), info.file_size, info.compress_size, fault)
+        elif info.compress_type not in _ZIP_METHODS:
+            fault = UnsupportedScan(
+                f"packed by method {info.compress_type} of zip, which is not read; unpack it first",
+                reason="other_format",
+            )
+        return _Entry(name, info.file_size, info.compress_size, fault)
 
     def open(self, entry: str) -> BufferedIOBase:
         """Open an entry by its name in the archive."""

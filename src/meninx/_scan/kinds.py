@@ -38,11 +38,26 @@ _OTHER_FORMATS = (
     ((".head", ".brik", ".brik.gz"), None, "AFNI's HEAD/BRIK", f"{_TO_NIFTI}: 3dAFNItoNIFTI FILE"),
     ((".v", ".ecat"), b"MATRIX7", "ECAT", f"{_TO_NIFTI}, as with nibabel"),
     ((".fid", ".2dseq"), None, "Bruker's", f"{_TO_NIFTI}, as with Bru2Nii"),
+    ((".mif", ".mih", ".mif.gz"), None, "MRtrix's", f"{_TO_NIFTI}: mrconvert FILE out.nii"),
+    ((".minc", ".mnc2"), None, "MINC", f"{_TO_NIFTI}: mnc2nii FILE out.nii"),
+    ((".heic", ".heif", ".avif", ".jxl"), None, "HEIF, AVIF or JPEG XL", "save it as PNG"),
+    ((".tar.zst", ".tzst", ".tar.lz4", ".tar.lz", ".tar.z"), None, "a tar", "unpack it"),
 )
+# Suffixes of packed single files that are not read; gzip is.
+_PACKED_SUFFIXES = (".bz2", ".xz", ".zst", ".lz4", ".lz", ".z", ".lzma", ".br")
+# A part of a split archive: .z01, .zip.001, .7z.001, .part1.rar.
+_SPLIT_ARCHIVE = re.compile(r"\.(z\d\d|(zip|7z|tar|gz|rar)\.\d{3}|part\d+\.rar)$")
+# Suffixes of DICOM files that scanners write without preamble.
+_BARE_SUFFIXES = ("", ".dcm", ".dicom", ".ima", ".mr", ".img", ".dc3", ".acr", ".ct", ".dic")
 # Limits of the first element of a dataset without preamble.
 _LAST_FIRST_ELEMENT = 0x0020
 _LONGEST_FIRST_VALUE = 256
 _VALUE_REPRESENTATIONS = (b"UL", b"CS", b"DA", b"TM", b"UI", b"SH", b"LO", b"OB", b"AE")
+# First elements of group 0002 or 0008 with an explicit value representation, under any name.
+_EXPLICIT_ELEMENT = re.compile(
+    rb"\x02\0(\0\0UL\x04\0|\x01\0OB|\x02\0UI|\x10\0UI)"
+    rb"|\x08\0(\0\0UL\x04\0|\x01\0UL|[\x05\x08]\0CS|\x12\0DA|[\x14\x16\x18]\0UI)"
+)
 HEADER_BYTES = 540  # of NIfTI-2, more than the 348 of NIfTI-1
 ANALYZE_HEADER_BYTES = 348
 # Codes of MGH for the data types of voxels.
@@ -84,7 +99,7 @@ def kind_of(head: bytes, name: str, *, strict: bool = False) -> Reader | None:
         return volume
     if _is_picture(head):
         return "picture"
-    if may_be_dicom and is_dicom(head):
+    if (may_be_dicom and is_dicom(head)) or _EXPLICIT_ELEMENT.match(head):
         return "dicom"
     _check_ignorable(head, name, strict=strict)
     return None
@@ -217,6 +232,13 @@ def is_tar(head: bytes, name: str = "") -> bool:
 
 def _other_format(head: bytes, name: str) -> str | None:
     """Return advice for a file of a format that is not read; None for any other."""
+    stem, dot, packing = name.rpartition(".")
+    if f"{dot}{packing}" in _PACKED_SUFFIXES and stem.endswith(SCAN_SUFFIXES):
+        return f"packed as .{packing}, which is not read; unpack it"
+    if _SPLIT_ARCHIVE.search(name):
+        return "a part of a split archive; join and unpack its parts"
+    if name.endswith(".zip") and not zipfile_magic(head):
+        return "not a zip, despite its name; copy or pack it again"
     for suffixes, magic, what, how in _OTHER_FORMATS:
         if name.endswith(suffixes) and (magic is None or head.startswith(magic)):
             return f"{what}, which is not read; {how}"
@@ -231,7 +253,7 @@ def zipfile_magic(head: bytes) -> bool:
 def _may_be_dicom(name: str) -> bool:
     """Return whether a DICOM file without preamble may have this name."""
     suffix = PurePosixPath(name.removesuffix(".gz")).suffix
-    return suffix in ("", ".dcm", ".dicom", ".ima") or suffix[1:].isdecimal()
+    return suffix in _BARE_SUFFIXES or suffix[1:].isdecimal()
 
 
 def _is_picture(head: bytes) -> bool:

@@ -49,10 +49,23 @@ _ANALYZE_ORIENTATION = (
     "the patient's right to left, back to front, bottom to top. To be sure of the sides, convert "
     "it to NIfTI with the program that wrote it"
 )
+_NIFTI_ORIENTATION = (
+    "the file defines no orientation (qform_code and sform_code are 0); it was read as stored from "
+    "the patient's right to left, back to front, bottom to top. To be sure of the sides, convert "
+    "the scan again from DICOM"
+)
+_TWO_ORIENTATIONS = (
+    "the file has two orientations that contradict each other: {difference}. The qform was used, "
+    "which says how the head lay in the scanner; the sform may lead to an atlas. To be sure of the "
+    "sides, convert the scan again from DICOM"
+)
 _MGH_ORIENTATION = (
     "the file does not define the orientation of its volume; it was read as coronal, as FreeSurfer "
     "does"
 )
+# Relative difference of voxel sizes, and cosine between axes, from which sform and qform differ.
+# A registration to another scan of the head turns it by less.
+_SIZE_TOLERANCE, _SMALLEST_COSINE = 0.01, 0.7
 # Intents of images: none, dimensionless and time series (NIfTI-1, nifti1.h).
 _IMAGE_INTENTS = frozenset((0, 1011, 2001))
 
@@ -68,7 +81,8 @@ def read_nifti(
         spacing_mm: Voxel size that replaces the file's; None for the file's.
 
     Returns:
-        Voxels in the axis order of the file, the affine converted to LPS.
+        Voxels in the axis order of the file, the affine converted to LPS; with a warning if the
+        file defines no orientation, or two that contradict each other.
 
     Raises:
         UnreadableFile: If it is damaged or truncated.
@@ -83,12 +97,18 @@ def read_nifti(
         kind = nibabel.Nifti2Image if head[4:8] == b"n+2\0" else nibabel.Nifti1Image
         header = kind.header_class(head[: kind.header_class.sizeof_hdr], check=False)
         exclusion = _not_an_image(header)
-        shape, expected = _promised(header, int(header["vox_offset"]), limits)
-        data = promised_bytes(source, expected, _slice_bytes(header), limits)
+        start, first = int(header["vox_offset"]), int(header.single_vox_offset)
+        # Some writers leave the offset at 0; voxels can't begin in the header (NIfTI-1, nifti1.h).
+        is_unset = start == 0
+        shape, expected = _promised(header, first if is_unset else start, limits)
+        data = promised_bytes(source, expected, 0 if is_unset else _slice_bytes(header), limits)
+        if is_unset:
+            header["vox_offset"] = first
+            data = header.binaryblock + data[len(header.binaryblock) :]
         image, voxels = _parse(kind, {"image": data})
-        affine = _affine(image, spacing_mm)
+        affine, warnings = _affine(image, spacing_mm)
         return volume_scan(
-            source, voxels.reshape(shape), affine, exclusion=exclusion, spacing_mm=spacing_mm
+            source, voxels.reshape(shape), affine, warnings, exclusion, spacing_mm=spacing_mm
         )
 
 
@@ -103,8 +123,8 @@ def read_pair(
         spacing_mm: Voxel size that replaces the file's; None for the file's.
 
     Returns:
-        Voxels in the axis order of the file, the affine converted to LPS; with a warning for
-        Analyze, whose header does not define left and right.
+        Voxels in the axis order of the file, the affine converted to LPS; with a warning if the
+        orientation is doubtful, as it always is in Analyze.
 
     Raises:
         InputError: If the pair can't be used, see `read_nifti`, or the `.img` is missing.
@@ -119,12 +139,11 @@ def read_pair(
         data_file = data_file_beside(source, data_file_of(head, source.name) or "")
         data = promised_bytes(data_file, expected, _slice_bytes(header), limits)
         image, voxels = _parse(kind, {"header": head, "image": data})
-        warnings: tuple[ScanWarning, ...] = ()
         if is_analyze:
             affine = _analyze_affine(header, head[_ORIENT_AT], shape, spacing_mm)
-            warnings = (ScanWarning("orientation_doubtful", _ANALYZE_ORIENTATION),)
+            warnings = _doubt(_ANALYZE_ORIENTATION)
         else:
-            affine = _affine(image, spacing_mm)
+            affine, warnings = _affine(image, spacing_mm)
         return volume_scan(
             source, voxels.reshape(shape), affine, warnings, exclusion, spacing_mm=spacing_mm
         )
@@ -158,7 +177,7 @@ def read_mgh(
         warnings: tuple[ScanWarning, ...] = ()
         # nibabel sets the flag if it is missing.
         if head[GOOD_RAS_AT : GOOD_RAS_AT + 2] != b"\0\1":
-            warnings = (ScanWarning("orientation_doubtful", _MGH_ORIENTATION),)
+            warnings = _doubt(_MGH_ORIENTATION)
         return volume_scan(source, voxels.reshape(shape), affine, warnings, spacing_mm=spacing_mm)
 
 
@@ -243,20 +262,86 @@ def _analyze_affine(
     return affine
 
 
-def _affine(image: nibabel.Nifti1Image, spacing_mm: Spacing | None) -> Float64Array:
-    """Return the affine in LPS, mm; raise if neither the file nor the user gives a spacing."""
+def _affine(
+    image: nibabel.Nifti1Image, spacing_mm: Spacing | None
+) -> tuple[Float64Array, tuple[ScanWarning, ...]]:
+    """Return the affine in LPS, mm, and a warning if it is doubtful.
+
+    Args:
+        image: Image as nibabel opens it.
+        spacing_mm: Voxel size that replaces the file's; None for the file's.
+
+    Raises:
+        GeometryError: If neither the file nor the user gives a spacing.
+    """
     header = image.header
     if spacing_mm is None:
         _check_spacing(header)
-    unit = header.get_xyzt_units()[0]
-    millimeters = {"meter": 1000.0, "micron": 0.001}.get(unit, 1.0)
-    chosen = np.asarray(image.affine, dtype=np.float64)
-    if int(header["sform_code"]) > 0 and not np.abs(chosen[:3, :3]).any():
-        # For an sform of zeros, ITK uses the qform too.
-        chosen = np.asarray(header.get_qform(), dtype=np.float64)
+    chosen, warnings = _orientation(header)
+    millimeters = {"meter": 1000.0, "micron": 0.001}.get(header.get_xyzt_units()[0], 1.0)
     affine = RAS_TO_LPS @ chosen
     affine[:3] *= millimeters
-    return np.asarray(affine)
+    return np.asarray(affine, dtype=np.float64), warnings
+
+
+def _orientation(header: nibabel.Nifti1Header) -> tuple[Float64Array, tuple[ScanWarning, ...]]:
+    """Return the affine to RAS that a header defines, in its unit, and whether it is doubtful.
+
+    The sform counts if it can be used and agrees with the qform, else the qform, which is rigid and
+    has the voxel size of `pixdim`.
+
+    References:
+        NIfTI-1, nifti1.h: methods 1 to 3. ITK too uses the qform if the sform is sheared or zero.
+    """
+    sform, qform = header.get_sform(coded=True)[0], _qform(header)
+    if not _is_usable(sform) and (qform is not None or sform is None or not sform[:3, :3].any()):
+        if qform is None:
+            return header.get_base_affine(), _doubt(_NIFTI_ORIENTATION)
+        return qform, ()
+    if qform is None:
+        return sform, ()
+    difference = _difference(sform, qform)
+    if difference is None:
+        return sform, ()
+    return qform, _doubt(_TWO_ORIENTATIONS.format(difference=difference))
+
+
+def _qform(header: nibabel.Nifti1Header) -> Float64Array | None:
+    """Return the affine of the qform; None if it is not defined or can't be used."""
+    try:
+        qform = header.get_qform(coded=True)[0]
+    except HeaderDataError:
+        return None
+    return qform if _is_usable(qform) else None
+
+
+def _is_usable(affine: Float64Array | None) -> bool:
+    """Return whether an affine is defined, finite and not singular."""
+    if affine is None or not np.isfinite(affine).all():
+        return False
+    return bool(np.linalg.matrix_rank(affine[:3, :3]) == 3)
+
+
+def _difference(sform: Float64Array, qform: Float64Array) -> str | None:
+    """Return in words how two affines contradict each other; None if they agree.
+
+    Places are not compared: they change no distance and no side.
+    """
+    sizes = [np.linalg.norm(affine[:3, :3], axis=0) for affine in (sform, qform)]
+    if not np.allclose(sizes[0], sizes[1], rtol=_SIZE_TOLERANCE):
+        shown = [" x ".join(f"{side:.4g}" for side in size) for size in sizes]
+        return f"voxels of {shown[0]} mm in the sform, of {shown[1]} mm in the qform"
+    if np.sign(np.linalg.det(sform[:3, :3])) != np.sign(np.linalg.det(qform[:3, :3])):
+        return "left and right are exchanged between sform and qform"
+    cosines = (sform[:3, :3] / sizes[0] * (qform[:3, :3] / sizes[1])).sum(axis=0)
+    if cosines.min() < _SMALLEST_COSINE:
+        return "their axes point in other directions"
+    return None
+
+
+def _doubt(text: str) -> tuple[ScanWarning, ...]:
+    """Return the warning that an orientation is doubtful."""
+    return (ScanWarning("orientation_doubtful", text),)
 
 
 def _check_spacing(header: nibabel.Nifti1Header) -> None:

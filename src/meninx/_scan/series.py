@@ -2,7 +2,7 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Hashable, Iterable
+from collections.abc import Collection, Hashable, Iterable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -26,6 +26,8 @@ from meninx._scan.slice_stack import POSITION_TOLERANCE_MM, StackSpacing, slice_
 # Echo and inversion times of one image, written slice by slice, differ in their last digit; those
 # of two echoes or inversions by milliseconds.
 TIME_JITTER_MS, TIME_JITTER = 0.1, 0.001
+# Echo or inversion times whose slices interleave are two contrasts from this ratio on.
+_CONTRAST_TIME_RATIO = 1.05
 # Pixel spacings are decimal strings, rounded for each slice; relative difference.
 _PIXEL_SPACING_JITTER = 0.001
 # In an even stack no gap is 1.5 times the others: a slice would be missing there.
@@ -45,6 +47,18 @@ class Stack:
     name: str
     frames: tuple[Frame, ...]
     incomplete: tuple[Incomplete, ...] = ()
+
+    @property
+    def contradictions(self) -> tuple[str, ...]:
+        """Names of attributes that all its slices should share, but do not."""
+        echoes, inversions = _time_levels(list(self.frames))
+        differing: dict[str, Collection[Hashable]] = {
+            "PatientID, its issuer or PatientName": {frame.patient for frame in self.frames},
+            "SeriesNumber": {frame.series_number for frame in self.frames},
+            "EchoTime": set(echoes.values()),
+            "InversionTime": set(inversions.values()),
+        }
+        return tuple(name for name, values in differing.items() if len(values) > 1)
 
     @property
     def identity(self) -> Identity:
@@ -155,8 +169,9 @@ def stacks_of(
     """Sort frames into scans.
 
     A series is identified by patient, study, UID and number, because careless exports share or
-    empty the UIDs. It is split by matrix, orientation and contrast, and by acquisition if slices
-    coincide otherwise. The result does not depend on the order of the frames.
+    empty the UIDs; a number that only some of its files give counts for all. It is split by matrix,
+    orientation and contrast, and by acquisition if slices coincide otherwise. The result does not
+    depend on the order of the frames.
 
     Args:
         frames: Frames of any number of series, in any order.
@@ -172,12 +187,13 @@ def stacks_of(
     lost = list(lost)
     lost += [LostFile(frame.source.name, frame.series_uid, is_dicom=True) for frame in broken]
     series = _by_series(unique)
+    shares = _shares_of_one_uid(series)
     places = [_common_place(members) for members in series]
     stacks = []
-    for members, place in zip(series, places, strict=True):
+    for members, place, share in zip(series, places, shares, strict=True):
         parts = _split(members)
         names = _part_names(parts, place, is_shared=places.count(place) > 1)
-        incomplete = incomplete_of(members, lost, listings)
+        incomplete = (*incomplete_of(members, lost, listings), *share)
         for name, part in zip(names, parts, strict=True):
             stacks.append(Stack(name, tuple(part), incomplete))
     return _named_apart(stacks)
@@ -189,7 +205,7 @@ def _by_series(frames: list[Frame]) -> list[list[Frame]]:
     for frame in frames:
         by_series[_series_key(frame)].append(frame)
     return sorted(
-        by_series.values(),
+        _with_unnumbered(by_series),
         key=lambda members: (
             _common_place(members),
             members[0].series_number or 0,
@@ -200,9 +216,71 @@ def _by_series(frames: list[Frame]) -> list[list[Frame]]:
 
 
 def _series_key(frame: Frame) -> tuple[Hashable, ...]:
-    """Return what all frames of a series share: patient, study, series UID and number."""
+    """Return what all frames of a series share: patient, study, series UID and number.
+
+    With both UIDs, the writing of the patient's identity does not count.
+    """
+    patient = frame.person if frame.study_uid and frame.series_uid else frame.patient
     own = frame.description if not frame.series_uid else ""
-    return frame.patient, frame.study_uid, frame.series_uid, frame.series_number, own
+    return patient, frame.study_uid, frame.series_uid, own, frame.series_number
+
+
+def _with_unnumbered(by_series: dict[tuple[Hashable, ...], list[Frame]]) -> list[list[Frame]]:
+    """Return series; files without SeriesNumber join the one that they complete to a stack."""
+    series = dict(by_series)
+    for key in by_series:
+        *shared, number = key
+        numbered = [other for other in series if [*other[:-1]] == shared and other != key]
+        if number is not None or len(numbered) != 1:
+            continue
+        both = [series[key], series[numbered[0]]]
+        if both[0][0].series_uid and _are_alike(both) and _are_even([*both[0], *both[1]]):
+            series[numbered[0]] = [*both[1], *series.pop(key)]
+    return list(series.values())
+
+
+def _shares_of_one_uid(series: list[list[Frame]]) -> list[tuple[Incomplete, ...]]:
+    """Return what is missing of each series whose slices lie evenly between those of another.
+
+    Under one SeriesInstanceUID, two patients, studies or numbers are two series; but where their
+    slices interleave, it is one series with headers that contradict each other.
+    """
+    by_uid: dict[str, list[list[Frame]]] = defaultdict(list)
+    for members in series:
+        by_uid[members[0].series_uid].append(members)
+    shares: list[tuple[Incomplete, ...]] = []
+    for members in series:
+        alike = by_uid[members[0].series_uid]
+        is_share = bool(members[0].series_uid) and len(alike) > 1 and _are_alike(alike)
+        if is_share and _interleave_evenly(alike):
+            what = "slices of the series: those between name another patient, study or number"
+            count = sum(map(len, alike))
+            shares.append((Incomplete(what, count, len(members)),))
+        else:
+            shares.append(())
+    return shares
+
+
+def _are_alike(groups: list[list[Frame]]) -> bool:
+    """Return whether all frames of groups have a place, and one shape, pixel and orientation."""
+    frames = [frame for group in groups for frame in group]
+    if not all(frame.is_placed and frame.pixel_spacing for frame in frames):
+        return False
+    sides = np.array([frame.pixel_spacing for frame in frames])
+    directions: list[Float64Array] = []
+    shapes = {(frame.shape, _direction(frame, directions)) for frame in frames}
+    return len(shapes) == 1 and bool(
+        np.ptp(sides, axis=0).max() <= _PIXEL_SPACING_JITTER * sides.max()
+    )
+
+
+def _are_even(frames: list[Frame]) -> bool:
+    """Return whether frames of one orientation lie at different places with even gaps."""
+    normal = plane_normal(frames[0].orientation or ())
+    gaps = np.diff(np.sort(np.array([frame.position for frame in frames]) @ normal))
+    return bool(
+        gaps.min() > POSITION_TOLERANCE_MM and gaps.max() < _MAX_GAP_RATIO * np.median(gaps)
+    )
 
 
 def _part_names(parts: list[list[Frame]], place: str, *, is_shared: bool) -> list[str]:
@@ -252,6 +330,10 @@ def _without_copies(frames: Iterable[Frame]) -> list[Frame]:
             frame.instance_uid or frame.source.name,
             frame.number,
             frame.position,
+            # ... that agree on what tells images of one position apart.
+            frame.contrast,
+            frame.times,
+            frame.moments,
         ): frame
         for frame in reversed(ordered)
     }
@@ -314,30 +396,27 @@ def _interleaved_joined(
 
 def _are_one_stack(groups: list[list[Frame]]) -> bool:
     """Return whether groups of one orientation are only together an evenly spaced stack."""
-    frames = [frame for group in groups for frame in group]
-    if not all(frame.is_placed and frame.pixel_spacing for frame in frames):
-        return False
-    sides = np.array([frame.pixel_spacing for frame in frames])
-    if np.ptp(sides, axis=0).max() > _PIXEL_SPACING_JITTER * sides.max():
+    if not _are_alike(groups):
         return False
     # Two echo or inversion times are two contrasts, wherever their slices lie.
-    if any(len(set(levels.values())) > 1 for levels in _time_levels(frames)):
-        return False
+    frames = [frame for group in groups for frame in group]
+    for number in range(2):
+        times = [time for frame in frames if (time := frame.times[number]) is not None]
+        if times and max(times) > _CONTRAST_TIME_RATIO * min(times):
+            return False
     return _interleave_evenly(groups)
 
 
 def _interleave_evenly(groups: list[list[Frame]]) -> bool:
     """Return whether the slices of groups interleave, with even gaps between them."""
     frames = [frame for group in groups for frame in group]
-    normal = plane_normal(frames[0].orientation or ())
-    heights = np.array([frame.position for frame in frames]) @ normal
+    heights = np.array([frame.position for frame in frames]) @ plane_normal(
+        frames[0].orientation or ()
+    )
     owners = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
-    order = np.argsort(heights, kind="stable")
-    gaps = np.diff(heights[order])
-    changes = int((np.diff(owners[order]) != 0).sum())
-    even = gaps.min() > POSITION_TOLERANCE_MM and gaps.max() < _MAX_GAP_RATIO * np.median(gaps)
+    changes = int((np.diff(owners[np.argsort(heights, kind="stable")]) != 0).sum())
     # Groups one above the other are slabs, each with its own contrast.
-    return bool(even and changes >= len(groups))
+    return changes >= len(groups) and _are_even(frames)
 
 
 def _time_levels(

@@ -228,7 +228,8 @@ def volume_scan(
     slice_axis = single[-1] if single else None
     check_affine(affine)
     if spacing_mm is not None:
-        warnings = (*warnings, *_spacing_warnings(affine, spacing_mm))
+        is_doubted = any(warning.code == "orientation_doubtful" for warning in warnings)
+        warnings = (*warnings, *_spacing_warnings(affine, spacing_mm, is_doubted=is_doubted))
         affine = respaced(affine, spacing_mm)
     cut_axis = view_of(affine, slice_axis, voxels.shape).slice_axis
     scan = Scan(
@@ -264,9 +265,11 @@ def _with_given_spacing(scan: Scan, spacing_mm: Spacing) -> Scan:
     return replace(scan, warnings=(*scan.warnings, ScanWarning("geometry_doubtful", fault)))
 
 
-def _spacing_warnings(affine: Float64Array, given: Spacing) -> Iterator[ScanWarning]:
+def _spacing_warnings(
+    affine: Float64Array, given: Spacing, *, is_doubted: bool
+) -> Iterator[ScanWarning]:
     """Yield the warnings on the use of a voxel size that replaces that of the file."""
-    if is_unset(affine):
+    if is_unset(affine) and not is_doubted:
         yield ScanWarning("orientation_doubtful", _UNSET_DIRECTIONS)
     sizes = (given, spacing_of(affine))
     used, replaced = (" x ".join(f"{side:.4g}" for side in sides) for sides in sizes)

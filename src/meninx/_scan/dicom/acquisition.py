@@ -8,9 +8,9 @@ import re
 from pydicom import Dataset
 
 from meninx._scan.dicom.attributes import description_text
-from meninx._scan.dicom.values import FunctionalGroups, number, text, texts
+from meninx._scan.dicom.values import FunctionalGroups, items, number, text, texts
 from meninx._scan.frame import SeriesFacts
-from meninx._scan.sequence import Acquisition, sequence_of
+from meninx._scan.sequence import Acquisition, names_agent, sequence_of
 
 
 def acquisition_of(dataset: Dataset) -> Acquisition:
@@ -20,7 +20,7 @@ def acquisition_of(dataset: Dataset) -> Acquisition:
         echo_time=number(dataset, "EchoTime"),
         inversion_time=number(dataset, "InversionTime"),
         scanning_sequence=frozenset(texts(dataset, "ScanningSequence")),
-        contrast_agent=bool(text(dataset, "ContrastBolusAgent").strip()),
+        contrast_agent=_has_agent(dataset),
         text=description_text(dataset),
     )
 
@@ -33,9 +33,22 @@ def enhanced_acquisition(dataset: Dataset, groups: FunctionalGroups) -> Acquisit
         echo_time=number(groups["MREchoSequence"], "EffectiveEchoTime"),
         inversion_time=number(groups["MRModifierSequence"], "InversionTimes"),
         scanning_sequence=frozenset(("EP",) if echo_planar else ()),
-        contrast_agent="ContrastBolusAgentSequence" in dataset,
+        contrast_agent=_has_agent(dataset),
         text=" ".join([description_text(dataset), text(dataset, "AcquisitionContrast")]),
     )
+
+
+def _has_agent(dataset: Dataset) -> bool:
+    """Return whether a header names a contrast agent, as text or by a code.
+
+    References:
+        DICOM PS3.3 C.7.6.4: ContrastBolusAgent, ContrastBolusAgentSequence.
+    """
+    names = [text(dataset, "ContrastBolusAgent")]
+    for item in items(dataset, "ContrastBolusAgentSequence"):
+        # In enhanced files an item may hold a number alone; the agent is given then.
+        names += [text(item, "CodeMeaning") or text(item, "CodeValue") or "an agent"]
+    return any(map(names_agent, names))
 
 
 def facts_of(header: Dataset) -> SeriesFacts:

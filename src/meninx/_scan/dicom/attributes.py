@@ -5,7 +5,7 @@ from typing import Any
 
 from pydicom import Dataset
 
-from meninx._scan.dicom.heading import patient_key
+from meninx._scan.dicom.heading import patient_key, person_key
 from meninx._scan.dicom.values import (
     is_unreadable,
     number,
@@ -27,6 +27,7 @@ def file_attributes(dataset: Dataset) -> dict[str, Any]:
     """Return the fields of `Frame` that all frames of a file share."""
     return {
         "patient": patient_key(dataset),
+        "person": person_key(dataset),
         "description": text(dataset, "SeriesDescription"),
         "study_uid": text(dataset, "StudyInstanceUID"),
         "series_uid": text(dataset, "SeriesInstanceUID"),

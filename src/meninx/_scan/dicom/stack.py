@@ -41,7 +41,7 @@ def read_stack(
     with reading(stack.name, "the DICOM series"):
         stack, warnings = _without_equal_copies(stack, limits, files)
         frames, affine, spacing = stack.placed()
-        warnings += _unread_rescale(frames)
+        warnings += _unread_rescale(frames) + _contradiction(stack)
         first = frames[0]
         limits.check_shape((first.shape[1], first.shape[0], len(frames)))
         voxels = np.empty((len(frames), *first.shape), dtype=np.float32)
@@ -95,6 +95,17 @@ def _unread_rescale(frames: Sequence[Frame]) -> tuple[ScanWarning, ...]:
         )
     text = f"{names} can't be read; stored values were used, as if all slices shared one rescaling"
     return (ScanWarning("rescale_unreadable", text),)
+
+
+def _contradiction(stack: Stack) -> tuple[ScanWarning, ...]:
+    """Return a warning if the headers of the slices contradict each other."""
+    if not stack.contradictions:
+        return ()
+    text = (
+        f"slices of one series differ in {' and '.join(stack.contradictions)}; they form one "
+        "stack under one SeriesInstanceUID, so they were read as one scan"
+    )
+    return (ScanWarning("headers_contradict", text),)
 
 
 def _without_equal_copies(
