@@ -113,6 +113,9 @@ def _volume_axes(header: Mapping[str, Any]) -> tuple[tuple[int, int, int], list[
         for axis, (side, kind) in enumerate(zip(sizes, kinds, strict=True))
         if side > 1 or kind in _POSITION_KINDS
     ]
+    # Axes of one entry beyond the third, as of a single time point, as in NIfTI.
+    while len(axes) > 3 and sizes[axes[-1]] == 1:
+        axes.pop()
     counted = [kinds[axis] for axis in axes if kinds[axis] not in _POSITION_KINDS]
     _check_one_value_per_position(counted, str(header.get("modality", "")))
     if counted or len(axes) > 3:
