@@ -149,6 +149,19 @@ def test_padding_is_background(healthy, tmp_path, value, limit):
     assert not scan.warnings
 
 
+@pytest.mark.parametrize("limit", [None, -1500])
+def test_padding_written_by_the_other_representation_is_found(healthy, tmp_path, limit):
+    voxels = healthy.scan.voxels
+    padded = padded_corners(voxels)
+    series = padded_series(healthy.scan, voxels, padded, -2000, limit)
+    for dataset in series:
+        dataset.add_new("PixelPaddingValue", "US", 2**16 - 2000)
+        if limit is not None:
+            dataset.add_new("PixelPaddingRangeLimit", "US", 2**16 + limit)
+    (scan,) = read(save_all(series, tmp_path))
+    assert scan.voxels[padded].max() < AIR * voxels.max()
+
+
 def test_padding_inside_the_head_is_refused(healthy, tmp_path, errors):
     voxels = healthy.scan.voxels
     padded = padded_corners(voxels)
