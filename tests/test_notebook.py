@@ -18,6 +18,6 @@ def test_the_notebook_runs(tmp_path, monkeypatch):
             exec(compile("".join(cell["source"]), cell["id"], "exec"), names)
     assert names["findings"].status == "scored"
     assert names["losses"][-1] < names["losses"][0]
-    assert len(names["result"].cases) == len(names["judged"].cases) == 6
-    assert names["judged"].copies.known
+    assert len(names["result"].cases) == len(names["evaluated"].cases) == 6
+    assert names["evaluated"].copies.known
     assert names["sheet"].width > 300

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.pictures.figures import BLOCK, TABLES, pages, sources
+from lab.pictures.figures.pages import BLOCK, TABLES, pages, sources
 from tests.commands import meninx
 
 ROOT = Path(__file__).parents[1]
@@ -66,7 +66,9 @@ def test_every_meninx_command_runs_in_order(tmp_path, monkeypatch):
 
 def test_figures_are_those_that_were_measured():
     for path, text in pages().items():
-        assert path.read_text(encoding="utf-8") == text, f"{path.name}: run lab/pictures/figures.py"
+        assert path.read_text(encoding="utf-8") == text, (
+            f"{path.name}: run python -m lab.pictures.figures"
+        )
 
 
 def test_every_table_is_on_one_page_once():

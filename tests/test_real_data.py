@@ -192,8 +192,6 @@ def test_volumes_are_evaluated_against_their_masks(real_data, tmp_path):
     assert set(result.segmentation) >= {
         "Dice of voxels with a heat of 0.5 and more",
         "Dice, upper bound of whole cells",
-        "lesions marked, heat of 0.5",
-        "false marks a volume, heat of 0.5",
         "slices of volumes, AUROC pooled",
         "slices of volumes, AUROC within patient",
         "slices of volumes, hottest voxel in the tumor",
@@ -201,6 +199,7 @@ def test_volumes_are_evaluated_against_their_masks(real_data, tmp_path):
         "tumor volume under the heat map",
     }
     assert result.segmentation["slices of volumes, AUROC pooled"].value > 0.6
+    assert result.froc[-1].sensitivity["all lesions"].value > 0
 
 
 def test_the_shipped_detector_is_not_evaluated_on_what_it_was_fitted_on(real_data):

@@ -196,7 +196,7 @@ class Viewer {
   showKeys() { this.press("keys"); }
 }
 
-// The first series can be read while the others still arrive.
+// The first series can be read while its other slices, and the other series, still arrive.
 async function show(box, opinions) {
   const data = JSON.parse(document.getElementById("viewer-data").textContent);
   const elements = box.querySelectorAll(".pane");
@@ -208,11 +208,12 @@ async function show(box, opinions) {
   followRegions(viewer, opinions);
   enable("viewer");
   for (const [n, series] of others.entries()) {
+    await viewer.panes.at(-1).slices.near;
     viewer.showStatus(`Loading series ${n + 2} of ${data.panes.length}: ${series.name}`);
     viewer.add(await Pane.open(elements[n + 1], series, first.plane, settings));
   }
   opinions.restoreBox();
-  await Promise.all(viewer.panes.map((pane) => pane.heated));
+  await Promise.all(viewer.panes.map((pane) => pane.arrived));
   viewer.showStatus();
   box.dataset.ready = "1";
 }

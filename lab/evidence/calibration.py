@@ -85,6 +85,10 @@ def calibrators_of(calibration: Calibration) -> dict[str, Calibrator]:
     found |= {
         f"{name} series": calibrator for name, calibrator in sorted(calibration.by_sequence.items())
     }
+    found |= {
+        f"{name} pictures": calibrator
+        for name, calibrator in sorted(calibration.picture_by_sequence.items())
+    }
     if calibration.study is not None:
         found["studies"] = calibration.study.calibrator
     return found

@@ -2,8 +2,8 @@
 
 Measured on tumors of the test fold, and on two slices of each patient of held-out volumes: the one
 with the largest tumor area, and one with half of it. Run: python
--m lab.evidence.faithfulness MANIFEST [--json FILE] [--maps FOLDER] with MENINX_DATA; figures.py
-writes the table into docs/log/2026-11-25-heat-maps.md.
+-m lab.evidence.faithfulness MANIFEST [--json FILE] [--maps FOLDER] with MENINX_DATA;
+lab.pictures.figures writes the table into docs/log/2026-11-25-heat-maps.md.
 
 Legend: s side of the network's input in pixels.
 """

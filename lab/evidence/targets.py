@@ -1,8 +1,8 @@
 """Compare the measured figures with the targets that were set before the work, as table and page.
 
 Run: python -m lab.evidence.targets FOLDER [--page FILE] [--compare FOLDER], FOLDER holding
-volumes.json, curated.json and sheets of heat maps; `make evidence` does so. figures.py writes the
-table into docs/log/.
+volumes.json, curated.json and sheets of heat maps; `make evidence` does so.
+`lab.pictures.figures` writes the table into docs/log/.
 """
 
 import argparse

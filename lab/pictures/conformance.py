@@ -15,7 +15,7 @@ from pynetdicom import (
     StoragePresentationContexts,
 )
 
-from lab.pictures.figures import as_table
+from lab.pictures.figures.tables import as_table
 from meninx._clinic.dimse_peer import COMMITMENT, FIND, MOVE, PLAIN, VERIFICATION
 from meninx._clinic.node import NodeSettings, entity_of
 from meninx._clinic.results import RESULT_CLASSES

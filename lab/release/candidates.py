@@ -23,7 +23,7 @@ from safetensors.torch import load_file
 
 from lab.release.packing import subset, unpack, without_folds
 from lab.release.parts import Part, stage_of
-from lab.release.planes import OTHER_PLANES
+from lab.release.planes import plane_of
 from lab.release.training import WEIGHTS_NAME, train_unpacked
 from meninx._assess.metrics import auroc
 from meninx._detect.preprocessing import Preprocessing
@@ -39,8 +39,11 @@ CANDIDATES = Path(__file__).with_suffix(".toml")
 HALVES = {"a": (5, 6), "b": (5, 7)}
 PEOPLE_FOLD = {"a": 6, "b": 7}
 SEQUENCES = ("FLAIR", "T1", "T1c")
-# Sources of slices that are not scans as they were taken.
-NOT_SCORED = ("simulated", OTHER_PLANES)
+# Source of slices that are no scans of people.
+SIMULATED = "simulated"
+# How the held-out people are scored: their scans as they were taken, with neighbors; each slice
+# alone; and heads cut in the other two planes.
+TAKEN, ALONE, OTHER_PLANES = "taken", "alone", "other planes"
 # Smallest area of the head, as a share of the largest slice, and of a tumor, as a share of the
 # slice, for a slice to count; the same as for volumes.
 MIN_HEAD, MIN_TUMOR = 0.5, 0.0008
@@ -87,15 +90,44 @@ def cell_logits(weights: Path, dataset: SliceDataset, size: int) -> np.ndarray:
     return np.concatenate(found)
 
 
-def scores_of_scans(dataset: SliceDataset, cells: np.ndarray) -> dict[str, list[dict[str, Any]]]:
-    """Return the labels and scores of the slices of every scan, by sequence."""
+# Scans by sequence, each with the labels and scores of its slices.
+Scores = dict[str, list[dict[str, Any]]]
+
+
+def without_neighbors(dataset: SliceDataset) -> SliceDataset:
+    """Return the same slices, each of which stands in for its neighbors, as in a single picture."""
+    facts = [dataclasses.replace(fact, below=0, above=0) for fact in dataset.facts]
+    return SliceDataset.of_planes(dataset.image, dataset.mask, dataset.depth, facts)
+
+
+def scored_every_way(weights: Path, dataset: SliceDataset, size: int) -> dict[str, Scores]:
+    """Return the scores of the scans of a data set, as taken, alone and in other planes."""
+    cells = cell_logits(weights, dataset, size)
+    alone = cell_logits(weights, without_neighbors(dataset), size)
+    return {
+        TAKEN: scores_of_scans(dataset, cells, other_planes=False),
+        ALONE: scores_of_scans(dataset, alone, other_planes=False),
+        OTHER_PLANES: scores_of_scans(dataset, cells, other_planes=True),
+    }
+
+
+def scores_of_scans(dataset: SliceDataset, cells: np.ndarray, *, other_planes: bool) -> Scores:
+    """Return the labels and scores of the slices of every scan, by sequence.
+
+    Args:
+        dataset: Slices n.
+        cells: Their fine cells, shape (n, m, m).
+        other_planes: Whether to return those cut in other planes, or those as they were taken.
+    """
     flat = np.sort(cells.reshape(len(cells), -1), axis=1)
     scores = flat[:, -CellNetwork.top_cells :].mean(1)
     heads = (dataset.depth > 0).flatten(1).float().mean(1).numpy()
     covered = (dataset.mask > 127).flatten(1).float().mean(1).numpy()
     stacks: dict[tuple[str, str, str], list[int]] = defaultdict(list)
     for index, fact in enumerate(dataset.facts):
-        if fact.kind != CONTEXT and fact.person and fact.source not in NOT_SCORED:
+        if fact.kind == CONTEXT or not fact.person or fact.source == SIMULATED:
+            continue
+        if bool(plane_of(fact.source)) == other_planes:
             stacks[fact.source, fact.person, fact.sequence].append(index)
     found: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for (source, person, sequence), members in stacks.items():
@@ -123,8 +155,19 @@ def scores_of_scans(dataset: SliceDataset, cells: np.ndarray) -> dict[str, list[
     return dict(found)
 
 
-def figures(halves: Sequence[dict[str, list[dict[str, Any]]]]) -> dict[str, Any]:
-    """Return a candidate's figures over the people of both halves, with the criterion `number`."""
+def figures_every_way(halves: Sequence[dict[str, Scores]]) -> dict[str, Any]:
+    """Return a candidate's figures over the people of both halves.
+
+    Returns:
+        Those of scans as they were taken, with the criterion `number`; and the same of slices
+        alone and of heads in other planes under keys of their own.
+    """
+    ways = {way: figures([half[way] for half in halves]) for way in (TAKEN, ALONE, OTHER_PLANES)}
+    return ways.pop(TAKEN) | ways
+
+
+def figures(halves: Sequence[Scores]) -> dict[str, Any]:
+    """Return figures over the people of both halves; the criterion `number` if any has a tumor."""
     result: dict[str, Any] = {}
     within_all, scans_all = [], []
     for sequence in SEQUENCES:
@@ -161,7 +204,8 @@ def figures(halves: Sequence[dict[str, list[dict[str, Any]]]]) -> dict[str, Any]
         }
         within_all.append(0.5 * (result[sequence]["pooled"] + result[sequence]["within"]))
         scans_all.append(result[sequence]["scans"])
-    result["number"] = float(np.mean(within_all) - PENALTY * (1 - np.mean(scans_all)))
+    if within_all:
+        result["number"] = float(np.mean(within_all) - PENALTY * (1 - np.mean(scans_all)))
     return result
 
 
@@ -202,16 +246,18 @@ def train_and_score(job: Job) -> bool:
         sys.stdout = sys.stderr = (job.folder / "training.log").open("a", buffering=1)
         torch.set_num_threads(2)
     whole = unpack(job.packs, job.folder.parents[1] / "unpacked")
-    if missing := set(job.unseen) - {fact.source for fact in whole.facts}:
+    # Slices cut in another plane belong to the same source.
+    sources = [fact.source.partition(", ")[0] for fact in whole.facts]
+    if missing := set(job.unseen) - set(sources):
         raise SystemExit(f"no such source: {', '.join(missing)}")
-    learned = subset(whole, [fact.source not in job.unseen for fact in whole.facts])
+    learned = subset(whole, [source not in job.unseen for source in sources])
     weights = train_unpacked(learned, job.recipe, job.folder, job.weights, job.part, job.ends)
     if weights is None:
         return False
     if job.half and not (job.folder / SCORED).is_file():
         folds = {fact.fold for fact in whole.facts} - {PEOPLE_FOLD[job.half]}
         own = without_folds(whole, folds)
-        found = scores_of_scans(own, cell_logits(weights, own, job.recipe.preprocessing.size))
+        found = scored_every_way(weights, own, job.recipe.preprocessing.size)
         (job.folder / SCORED).write_text(json.dumps(found))
     return True
 
@@ -262,15 +308,20 @@ def main() -> None:
             )
     unpack(options.packs, options.output / "unpacked")
     run_all([[job] for job in jobs], options.at_once)
-    found = {name: figures(scored_halves(folder, name)) for name in names.values()}
+    found = {name: figures_every_way(scored_halves(folder, name)) for name in names.values()}
+    add_to_table(found, options.output)
+
+
+def add_to_table(found: dict[str, dict[str, Any]], output: Path) -> None:
+    """Print figures by name, and add them to the table of candidates in a run folder."""
     for name, own in found.items():
-        print(name, json.dumps(own))
-    path = options.output / "candidates.json"
+        print(name, json.dumps(own), flush=True)
+    path = output / "candidates.json"
     before = json.loads(path.read_text()) if path.is_file() else {}
-    path.write_text(json.dumps(before | found, indent=1))
+    path.write_text(json.dumps(before | found, indent=1) + "\n", encoding="utf-8")
 
 
-def scored_halves(output: Path, name: str) -> list[dict[str, Any]]:
+def scored_halves(output: Path, name: str) -> list[dict[str, Scores]]:
     """Return the scores of the two networks of a name, each on its held-out people."""
     return [json.loads((output / f"{name}-{half}" / SCORED).read_text()) for half in HALVES]
 

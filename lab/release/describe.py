@@ -80,7 +80,7 @@ def main() -> None:
     learned = seen_slices([*(found[digits] for digits in own), *heads])
     rewrite_weights(weights, learned)
     print(f"{weights.name}: {len(own)} files, {len(learned)} slices")
-    write_sums()
+    write_sums(WEIGHTS)
 
 
 if __name__ == "__main__":

@@ -8,12 +8,12 @@ which another machine goes on. Run: python -m lab.release.detector PACK ... --ou
 """
 
 import argparse
-import json
 import math
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -22,7 +22,8 @@ from lab.release.candidates import (
     RECIPE,
     SCORED,
     Job,
-    figures,
+    add_to_table,
+    figures_every_way,
     on_half,
     run_all,
     scored_halves,
@@ -82,6 +83,12 @@ def jobs_of(
     ]
 
 
+def is_done(last: Job) -> bool:
+    """Return whether the last stage of a network is trained and, of a half, scored."""
+    trained = (last.folder / WEIGHTS_NAME).is_file()
+    return trained and (not last.half or (last.folder / SCORED).is_file())
+
+
 def slices_left(jobs: Sequence[Job]) -> int:
     """Return the number of slices that a network has still to learn from."""
     if (jobs[-1].folder / WEIGHTS_NAME).is_file():
@@ -106,7 +113,7 @@ def copy_weights(last: Path, output: Path) -> None:
     shutil.copyfile(last / WEIGHTS_NAME, folder / WEIGHTS_NAME)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Train all stages of all networks."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("packs", type=Path, nargs="+")
@@ -122,7 +129,7 @@ def main() -> None:
     parser.add_argument(
         "--minutes", type=float, help="stop after the epoch in which they are over; leaves parts"
     )
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     recipes = read_stages(options.recipe)
     ends = None if options.minutes is None else time.time() + 60 * options.minutes
     networks = jobs_of(
@@ -138,9 +145,10 @@ def main() -> None:
             f"{RUN_MINUTES} minutes",
             flush=True,
         )
-    if networks:
+    # Those that were trained elsewhere need no process.
+    if left := [jobs for jobs in networks if not is_done(jobs[-1])]:
         unpack(options.packs, options.output / "unpacked")
-        run_all(networks, options.at_once)
+        run_all(left, options.at_once)
     finished = [jobs for jobs in networks if (jobs[-1].folder / WEIGHTS_NAME).is_file()]
     for jobs in finished:
         copy_weights(jobs[-1].folder, options.output)
@@ -149,13 +157,23 @@ def main() -> None:
             f"not finished: commit the parts in {options.detectors}, and run this again", flush=True
         )
         return
-    for stage in STAGES[: len(recipes)]:
-        for stem in map(stem_of, range(options.seeds)):
-            folders = [options.output / stage / f"{stem}-{half}" for half in HALVES]
+    add_to_table(
+        dict(figures_of_stages(options.output, len(recipes), options.seeds)), options.output
+    )
+
+
+def figures_of_stages(
+    output: Path, stages: int, seeds: int
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the figures of each stage and seed, by their names in the table of candidates."""
+    for stage in STAGES[:stages]:
+        for seed in range(seeds):
+            stem = stem_of(seed)
+            folders = [output / stage / f"{stem}-{half}" for half in HALVES]
             # Networks that were finished on another machine are scored there.
             if all((folder / SCORED).is_file() for folder in folders):
-                halves = scored_halves(options.output / stage, stem)
-                print(stage, stem, json.dumps(figures(halves)), flush=True)
+                name = f"{stage} part, another seed" if seed else f"{stage} part"
+                yield name, figures_every_way(scored_halves(output / stage, stem))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ Works on packed slices, like the training. Calibrators are fitted afterwards, on
 
 import argparse
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from lab.release.low_rank import KEPT, factorize, inputs_of_each_kind
@@ -35,7 +35,7 @@ def license_of(learned: Iterable[Picture]) -> str:
     return shipped_license() if is_restricted else ""
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Write the detector."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("packs", type=Path, nargs="+")
@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--kept", type=float, default=KEPT, help="1 leaves convolutions whole")
     parser.add_argument("--unpacked", type=Path, default=Path("runs/unpacked"))
     parser.add_argument("--output", type=Path, required=True)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     recipe, manifest = read_recipe(options.recipe), read_manifest(options.manifest)
     preprocessing = recipe.preprocessing

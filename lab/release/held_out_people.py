@@ -1,7 +1,9 @@
 """Measure and calibrate on held-out people: each half is scored by the network of the other.
 
-Writes the figures, and the calibration that lab/release/ship.py puts into the detector. Run: python
+Whole scans, and each slice of them alone. Writes the figures, and the calibration and the gate's
+threshold that lab/release/ship.py puts into the detector. Run: python
 -m lab.release.held_out_people PEOPLE.csv FIRST.onnx SECOND.onnx --heads FOLDER --json FILE
+--calibration FILE
 """
 
 import argparse
@@ -14,7 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from lab.release.people_calibration import fit_people
+from lab.release.people_calibration import fit_people, fit_single_slices, gate_threshold
+from lab.release.references import WANTED, Scored, allowed
+from lab.release.single_slice_figures import single_slice_figures
+from lab.release.single_slices import SingleSlice, single_slices
 from meninx._assess.cases import Case, score_cases
 from meninx._assess.intervals import share_interval
 from meninx._assess.metrics import auroc
@@ -25,20 +30,26 @@ from meninx._assess.volumes import (
     pooled_auroc,
     within_auroc,
 )
-from meninx._data.manifest import Manifest, read_manifest
+from meninx._data.manifest import Manifest, Picture, read_manifest
 from meninx._detect.calibration import Calibration
 from meninx._detect.decision import DEFAULT_COVERAGE
 from meninx._detect.detector import Detector
-from meninx._detect.findings import Findings
 from meninx._detect.study_grouping import evidence_of
+from meninx._scan.scan import Sequence as MrSequence
 from meninx._synthesis.packed_heads import packed_heads
 from meninx._synthesis.simulated_scans import tumor_free_studies
 
 # Folds of lab/release/people.py that the two detectors leave out, in order.
 FOLDS = (6, 7)
-SEQUENCES = ("FLAIR", "T1", "T1c")
-# Number of augmented heads of each held-out person in T1c, which no tumor-free person has.
-HEADS_EACH = 2
+SEQUENCES: tuple[MrSequence, ...] = ("FLAIR", "T1", "T1c")
+# Fold of pictures of unknown people that neither network learned from.
+PICTURES_FOLD = 5
+# Number of them that each network scores: more would outnumber the people.
+PICTURES = 40
+# Largest number of augmented heads of a template in a sequence: they are one person's.
+MAX_EACH = 3
+# Share of single slices that the gate may refuse.
+REFUSED = 0.02
 # Smallest share of the head that a large tumor covers in a slice.
 LARGE = 0.03
 FIGURES: dict[str, Callable[[Sequence[VolumeResult]], float]] = {
@@ -55,19 +66,69 @@ class Half:
 
     Args:
         cases: Scored scans of these people.
-        simulated: Findings of augmented heads of these people, tumor-free, in T1c.
+        simulated: Augmented heads of these people, tumor-free, by sequence.
+        slices: Their slices, scored alone.
     """
 
     cases: list[Case]
-    simulated: list[Findings]
+    simulated: dict[str, list[Scored]]
+    slices: list[SingleSlice]
 
 
-def scored_half(detector: Detector, manifest: Manifest, fold: int, heads: Path) -> Half:
-    """Score the people of a fold, and augmented heads of them."""
+def scored_half(detector: Detector, manifest: Manifest, fold: int, heads: Path, each: int) -> Half:
+    """Score the people of a fold, augmented heads of them, and their slices alone.
+
+    Args:
+        detector: Network that left the fold out.
+        manifest: People and pictures.
+        fold: Fold of the people.
+        heads: Folder of packed heads.
+        each: Number of augmented heads of each packed head and sequence.
+
+    Returns:
+        What it found.
+    """
     cases = score_cases(detector, manifest.fold(fold), workers=2)
-    own = [head.path for head in packed_heads(heads) if head.fold == fold]
-    made = [detector.score(scan) for scan in tumor_free_studies("T1c", own, HEADS_EACH)]
-    return Half(cases, made)
+    own = [head for head in packed_heads(heads) if head.fold == fold]
+    simulated: dict[str, list[Scored]] = {}
+    for sequence in SEQUENCES:
+        scans = tumor_free_studies(sequence, [head.path for head in own], each)
+        simulated[sequence] = [
+            Scored(own[number // each].person, detector.score(scan))
+            for number, scan in enumerate(scans)
+        ]
+    alone = [*manifest.fold(fold), *pictures_of(manifest, fold)]
+    return Half(cases, simulated, single_slices(detector, alone))
+
+
+def pictures_of(manifest: Manifest, fold: int) -> list[Picture]:
+    """Return the pictures with a mask that the network of a fold scores, the other half to others.
+
+    Both networks left them out. They show tumors in T1c in every plane, of unknown people.
+    """
+    masked = [row for row in manifest.fold(PICTURES_FOLD) if row.mask is not None]
+    own = masked[FOLDS.index(fold) :: len(FOLDS)]
+    return own[:: max(1, len(own) // PICTURES)][:PICTURES]
+
+
+def heads_each(heads: Path) -> int:
+    """Return how many augmented heads of each template fill up a sequence without real ones."""
+    templates = sum(head.fold in FOLDS for head in packed_heads(heads))
+    return min(MAX_EACH, -(-WANTED // max(1, templates)))
+
+
+def references_of(halves: Sequence[Half]) -> tuple[list[Scored], dict[str, Any]]:
+    """Return the simulated heads that may be references of series, and how they compare."""
+    real: dict[str, list[Scored]] = defaultdict(list)
+    simulated: dict[str, list[Scored]] = defaultdict(list)
+    for half in halves:
+        for case in half.cases:
+            if not case.picture.tumor and case.findings.logit is not None:
+                real[case.findings.sequence].append(Scored(case.picture.person, case.findings))
+        for sequence, made in half.simulated.items():
+            simulated[sequence] += [head for head in made if head.findings.logit is not None]
+    found, table = allowed(real, simulated)
+    return [head for own in found.values() for head in own], table
 
 
 def results_of(cases: Sequence[Case], sequence: str, site: str = "") -> list[VolumeResult]:
@@ -120,13 +181,13 @@ def slice_figures(cases: Sequence[Case]) -> dict[str, Any]:
 
 
 def answers_by_other_half(
-    halves: Sequence[Half], calibrations: Sequence[Calibration]
+    halves: Sequence[Sequence[Case]], calibrations: Sequence[Calibration]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return the answers of scans and of studies, each half by the calibrators of the other."""
     scans, studies = [], []
     for half, calibration in zip(halves, reversed(calibrations), strict=True):
         people: dict[str, list[Case]] = defaultdict(list)
-        for case in half.cases:
+        for case in half:
             row, found = case.picture, case.findings
             people[row.person].append(case)
             answers = {
@@ -164,7 +225,7 @@ def answers_by_other_half(
 
 
 def answers_by_all_others(
-    halves: Sequence[Half],
+    halves: Sequence[Half], references: Sequence[Scored]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return the answers of scans and studies calibrated by all other people, of both halves.
 
@@ -172,15 +233,13 @@ def answers_by_all_others(
     person's source. The network was not fitted on that source.
     """
     cases = [case for half in halves for case in half.cases]
-    simulated = [finding for half in halves for finding in half.simulated]
     scans, studies = [], []
     for person in sorted({case.picture.person for case in cases}):
         own = [case for case in cases if case.picture.person == person]
         others = [case for case in cases if case.picture.person != person]
-        calibration = fit_people(others, simulated)
-        own_scans, own_studies = answers_by_other_half(
-            [Half(own, []), Half([], [])], [calibration, calibration]
-        )
+        made = [head.findings for head in references if head.person != person]
+        calibration = fit_people(others, made)
+        own_scans, own_studies = answers_by_other_half([own, []], [calibration, calibration])
         scans += own_scans
         studies += own_studies
     return scans, studies
@@ -212,11 +271,15 @@ def answer_figures(rows: Sequence[dict[str, Any]]) -> Iterator[tuple[str, Any]]:
                 yield f"{name}, {value}", counts([row for row in own if row.get(key) == value])
 
 
-def answers(halves: Sequence[Half]) -> dict[str, Any]:
+def answers(halves: Sequence[Half], references: Sequence[Scored]) -> dict[str, Any]:
     """Return the answers to scans and studies, calibrated by the other half and by all others."""
-    calibrations = [fit_people(half.cases, half.simulated) for half in halves]
-    scans, studies = answers_by_other_half(halves, calibrations)
-    by_others = answers_by_all_others(halves)
+    calibrations = []
+    for half in halves:
+        own = {case.picture.person for case in half.cases}
+        made = [head.findings for head in references if head.person in own]
+        calibrations.append(fit_people(half.cases, made))
+    scans, studies = answers_by_other_half([half.cases for half in halves], calibrations)
+    by_others = answers_by_all_others(halves, references)
     scored = [row for row in scans if row["logit"] is not None]
     sets = {"all": scored, "studies": by_others[1]}
     sets |= {name: [row for row in scored if row["sequence"] == name] for name in ("FLAIR", "T1")}
@@ -235,7 +298,7 @@ def answers(halves: Sequence[Half]) -> dict[str, Any]:
     }
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Score, measure, calibrate, write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("manifest", type=Path)
@@ -243,20 +306,36 @@ def main() -> None:
     parser.add_argument("--heads", type=Path, required=True)
     parser.add_argument("--json", type=Path, required=True)
     parser.add_argument("--calibration", type=Path, required=True, help="written for ship.py")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     manifest = read_manifest(options.manifest)
+    each = heads_each(options.heads)
     halves = [
-        scored_half(Detector(path, threads=1), manifest, fold, options.heads)
+        scored_half(Detector(path, threads=1), manifest, fold, options.heads, each)
         for path, fold in zip(options.detectors, FOLDS, strict=True)
     ]
     cases = [case for half in halves for case in half.cases]
-    whole = fit_people(cases, [finding for half in halves for finding in half.simulated])
-    figures = {"slices": slice_figures(cases), **answers(halves)}
-    figures["study weights"] = dict(whole.study.weights) if whole.study else {}
+    references, comparison = references_of(halves)
+    slices = [single for half in halves for single in half.slices]
+    threshold = gate_threshold(slices, REFUSED)
+    picture, by_sequence = fit_single_slices(slices, threshold)
+    whole = dataclasses.replace(
+        fit_people(cases, [head.findings for head in references]),
+        picture=picture,
+        picture_by_sequence=by_sequence,
+    )
+    figures = {
+        "slices": slice_figures(cases),
+        "single slices": single_slice_figures([half.slices for half in halves], REFUSED),
+        "references": comparison,
+        **answers(halves, references),
+        "study weights": dict(whole.study.weights) if whole.study else {},
+    }
     options.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    options.calibration.write_text(json.dumps(dataclasses.asdict(whole)), encoding="utf-8")
-    for key in ("slices", "scan AUROC", "scans", "studies", "scans by all others"):
-        print(key, json.dumps(figures[key], indent=1))
+    fitted = {"calibration": dataclasses.asdict(whole), "ood_threshold": threshold}
+    options.calibration.write_text(json.dumps(fitted), encoding="utf-8")
+    for key in figures:
+        if key != "every scan":
+            print(key, json.dumps(figures[key], indent=1))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
 """Pack the training data of the shipped detector: slices of all people and pictures, real heads.
 
-Run: python -m lab.release.pack PEOPLE.csv --data FOLDER --output RUNS; then simulate.py.
+Run: python -m lab.release.pack PEOPLE.csv --data FOLDER --output RUNS
+[--recipe FILE]; then simulate.py.
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from lab.release.heads import heads_of
@@ -21,14 +23,15 @@ SINGLE_HEADS = {"colin27": "templates/colin27-t1.nii.gz", "child": "dicom/health
 QUALITY = 66
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Write runs/real.pack and runs/heads."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
-    options = parser.parse_args()
-    recipe, manifest = read_recipe(RECIPE), read_manifest(options.manifest)
+    parser.add_argument("--recipe", type=Path, default=RECIPE)
+    options = parser.parse_args(arguments)
+    recipe, manifest = read_recipe(options.recipe), read_manifest(options.manifest)
     heads = [RealHead(options.data / path, name) for name, path in SINGLE_HEADS.items()]
     heads += heads_of(manifest.pictures)
     folder = options.output / "heads"

@@ -16,7 +16,7 @@ Run: python -m lab.release.people CURATED.csv --data FOLDER --output PEOPLE.csv 
 
 import argparse
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -77,14 +77,14 @@ def gaps_mm(rows: Iterable[Picture]) -> dict[str, float]:
     return {person: round(median(gaps), 2) for person, gaps in found.items()}
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Write the manifest."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("curated", type=Path, help="meninx prepare --split mend wrote it")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--without-lgg", action="store_true", help="whose licence is CC BY-NC-SA")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     rows = [*read_manifest(options.curated).pictures]
     rows += people(options.data, with_lgg=not options.without_lgg)
     write_manifest(rows, options.output)

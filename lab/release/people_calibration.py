@@ -1,12 +1,13 @@
-"""Calibrate volumes and studies on held-out people."""
+"""Calibrate single pictures, volumes and studies on held-out people."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lab.release.single_slices import SingleSlice
 from meninx._assess.cases import Case
 from meninx._detect.calibration import UNKNOWN, Calibration, StudyCalibrator
 from meninx._detect.calibrator import Calibrator
@@ -63,6 +64,91 @@ def fit_people(cases: Sequence[Case], tumor_free: Iterable[Findings] = ()) -> Ca
         {key: plain.of(volume=True, sequence=key) for key in sequences},
     )
     return Calibration(volume=volume, by_sequence=by_sequence, study=study)
+
+
+def fit_single_slices(
+    slices: Sequence[SingleSlice], threshold: float
+) -> tuple[Calibrator, dict[str, Calibrator]]:
+    """Fit the calibrators of single pictures: the pooled one, and one for each sequence.
+
+    Each person counts once for each class, by a slice drawn at random: a person's slices are alike,
+    and one each is exchangeable with the slice of a new person.
+
+    Args:
+        slices: Slices of held-out people, scored alone by networks that were not fitted on the
+            person's hospital or source. The pooled calibrator takes those of all planes, the
+            others axial ones, because no series has a tumor in another plane.
+        threshold: Out-of-distribution score above which a slice is refused.
+
+    Returns:
+        The pooled calibrator, and one for each sequence with enough people of both classes.
+
+    References:
+        Dunn, Wasserman and Ramdas 2023, Distribution-free prediction sets for two-layer
+        hierarchical models, section 3.2 (subsampling once).
+    """
+    axial = [single for single in slices if single.plane == "axial"]
+    by_sequence = {}
+    for sequence in sorted({single.sequence for single in axial} - {""}):
+        own = [single for single in axial if single.sequence == sequence]
+        drawn = one_each(own, threshold)
+        if min(sum(single.tumor == side for single in drawn) for side in (True, False)) >= (
+            MIN_PEOPLE
+        ):
+            by_sequence[sequence] = _of_slices(drawn, own, threshold)
+    return _of_slices(one_each(slices, threshold), slices, threshold), by_sequence
+
+
+def one_each(slices: Sequence[SingleSlice], threshold: float) -> list[SingleSlice]:
+    """Return one slice that is not refused of each person and class, drawn at random."""
+    people: dict[tuple[str, bool], list[SingleSlice]] = defaultdict(list)
+    for single in slices:
+        if not is_refused(single, threshold):
+            people[single.person, single.tumor].append(single)
+    drawn = []
+    for (person, tumor), own in sorted(people.items()):
+        # By name, so that the draw does not depend on who else is there.
+        rng = np.random.default_rng(list(f"{person} {tumor}".encode()))
+        drawn.append(own[int(rng.integers(len(own)))])
+    return drawn
+
+
+def is_refused(single: SingleSlice, threshold: float) -> bool:
+    """Return whether a slice is refused: by a check of its content, or by the gate."""
+    return single.logit is None or single.ood_score is None or single.ood_score > threshold
+
+
+def gate_threshold(slices: Sequence[SingleSlice], refused: float) -> float:
+    """Return the out-of-distribution score that refuses a share of slices, each person alike.
+
+    Args:
+        slices: Slices of held-out people.
+        refused: Share that is refused, 0..1, those that a check of their content refuses included.
+
+    Returns:
+        The threshold, at least 1, which the gate is fitted to.
+    """
+    counts = Counter(single.person for single in slices)
+    weights = np.array([1 / counts[single.person] for single in slices])
+    scores = np.array(
+        [np.inf if single.ood_score is None else single.ood_score for single in slices]
+    )
+    order = np.argsort(scores)
+    above = weights.sum() - np.cumsum(weights[order])
+    allowed = scores[order][above <= refused * weights.sum()]
+    finite = scores[np.isfinite(scores)]
+    return max(1.0, round(float(min(allowed[0], finite.max())), 2))
+
+
+def _of_slices(
+    drawn: Sequence[SingleSlice], slices: Sequence[SingleSlice], threshold: float
+) -> Calibrator:
+    """Return the calibrator of drawn slices, with the number of refused ones of all."""
+    calibrator = fit_calibrator(
+        np.array([single.logit for single in drawn]), np.array([single.tumor for single in drawn])
+    )
+    refused = sum(is_refused(single, threshold) for single in slices)
+    return replace(calibrator, judged=len(slices), refused=refused)
 
 
 def calibrator_of(

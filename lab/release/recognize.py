@@ -3,7 +3,7 @@
 They read the features of the finished detector, whose own weights and outputs stay as they are.
 Both files get the same heads, fitted on the features of the one in 8-bit integers. What the heads
 recognize of people, and of sites, from which they did not learn, goes into a JSON file.
-Run: python -m lab.release.recognize PEOPLE.csv --heads FOLDER --json FILE
+Run: python -m lab.release.recognize PEOPLE.csv --heads FOLDER --json FILE [--weights FOLDER]
 """
 
 import argparse
@@ -258,15 +258,16 @@ def compared(upright: Sequence[Findings], other: Sequence[Findings], unit: float
     }
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Fit, measure, write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("manifest", type=Path, help="of people and pictures: people.py wrote it")
     parser.add_argument("--heads", type=Path, required=True, help="folder of packed heads")
     parser.add_argument("--json", type=Path, required=True)
-    options = parser.parse_args()
+    parser.add_argument("--weights", type=Path, default=WEIGHTS, help="folder of both files")
+    options = parser.parse_args(arguments)
     manifest = read_manifest(options.manifest)
-    paths = [WEIGHTS / name for name in FILES]
+    paths = [options.weights / name for name in FILES]
     detector = Detector(paths[-1])
     compared_inputs: list[NDArray[np.float32]] = []
 
@@ -288,7 +289,7 @@ def main() -> None:
     on_features = {name: head.on_features(directions) for name, head in fitted.items()}
     for path in paths:
         write_heads(path, on_features, heads)
-    write_sums()
+    write_sums(options.weights)
     x = detector.card.preprocessing.normalize(np.stack(compared_inputs))
     table["agreement of both files"] = agreement([outputs_of(path, x) for path in paths], heads)
     table["turned pictures"] = turned_answers(paths[-1], manifest)

@@ -6,6 +6,7 @@ HEADS is a folder of packed heads. Run: python -m lab.release.simulate HEADS --o
 
 import argparse
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from lab.release.packing import write_pack
@@ -16,17 +17,19 @@ from meninx._synthesis.packed_heads import packed_heads
 RECIPE = Path(__file__).parents[2] / "recipes" / "meninx.toml"
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Write the pack."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("heads", type=Path)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--recipe", type=Path, default=RECIPE)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     recipe = read_recipe(options.recipe)
     sampling, heads = recipe.sampling, tuple(packed_heads(options.heads))
-    examples = simulated_examples(sampling.phantoms, sampling.augmented_heads, heads)
+    examples = simulated_examples(
+        sampling.phantoms, sampling.augmented_heads, heads, sampling.treated
+    )
     size = write_pack(examples, recipe.training_canvas, options.output)
     print(f"{options.output}: {len(examples)} slices of {len(heads)} heads, {size / 2**20:.1f} MiB")
 

@@ -260,7 +260,7 @@ def through_the_node(paths: list[Path], folder: Path) -> dict[str, Any]:
         )
         figures["node: sent by storescu, s"] = clock()
         wait_for_study(client, done=False)
-        figures["node: judged and handed over, quiet time in it, s"] = clock()
+        figures["node: scored and handed over, quiet time in it, s"] = clock()
         results = (folder / "node").glob(f"studies/*/{RESULTS}/*.dcm")
         figures["node: DICOM objects of its findings"] = len(list(results))
         check(wait_for_study(client, done=True), len(paths))

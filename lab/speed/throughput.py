@@ -8,7 +8,7 @@ import argparse
 import json
 import time
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +76,9 @@ def training_throughput(recipe: Recipe, steps: int = STEPS) -> Throughput:
     Returns:
         What was measured.
     """
-    training, processes = recipe.training, process_count()
+    # At the recipe's own size: the first epochs of some recipes have smaller pictures.
+    training, processes = replace(recipe.training, smaller_sizes=()), process_count()
+    recipe = replace(recipe, training=training)
     dataset = SliceDataset(list(synthetic_examples()), recipe.training_canvas)
     count = (WARM_UP + steps) * training.batch_size * processes
     sampler = ShareSampler(torch.ones(len(dataset)) / len(dataset), count, 0)

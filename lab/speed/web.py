@@ -264,7 +264,7 @@ def measured(folder: Path) -> dict[str, Any]:
     study = client.upload(series, "192 slices")
     figures["192 slices, end of upload to finding, s"] = client.wait(study)
     figures["study page, s"] = client.seconds(f"/studies/{study}")
-    figures["its volume to the viewer, s"] = client.seconds(f"/studies/{study}/files/0.nii", 5)
+    figures["its volume to the viewer, s"] = client.seconds(f"/studies/{study}/files/0.slices", 5)
     many_listed(settings)
     htmx = {"hx-request": "true"}
     figures |= list_seconds(client, study)

@@ -28,8 +28,8 @@ from meninx._quiet import turn_off_telemetry
 from meninx._version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from meninx._assess.evaluate_model import evaluate
     from meninx._assess.evaluation import Evaluation
-    from meninx._assess.judging import evaluate
     from meninx._clinic.results import write_dicom_results
     from meninx._detect.detector import Detector
     from meninx._detect.findings import Findings, SliceFinding, StudyFindings
@@ -81,7 +81,7 @@ _LAZY = {
     "Scan": "meninx._scan.scan",
     "SliceFinding": "meninx._detect.findings",
     "StudyFindings": "meninx._detect.findings",
-    "evaluate": "meninx._assess.judging",
+    "evaluate": "meninx._assess.evaluate_model",
     "explain": "meninx._render.result",
     "load_detector": "meninx._detect.loading",
     "read_scans": "meninx._scan.reading",

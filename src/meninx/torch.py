@@ -7,7 +7,7 @@ for a training loop of your own.
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from meninx._detect.detector import Detector
 from meninx._detect.head_slices import brain_slices
@@ -17,7 +17,7 @@ from meninx._learn.file.export import load_weights
 from meninx._learn.model.network import Backbone, network_of, picture_logit
 from meninx._scan.scan import Scan
 
-__all__ = ["features", "inputs", "load_network", "slice_logits"]
+__all__ = ["SliceClassifier", "features", "inputs", "load_network", "slice_logits"]
 
 
 def load_network(path: str | Path | None = None) -> Backbone:
@@ -42,6 +42,29 @@ def load_network(path: str | Path | None = None) -> Backbone:
     network = network_of(load_detector(file, threads=1).card)
     load_weights(network, weights)
     return network.eval()
+
+
+class SliceClassifier(nn.Module):
+    """The network of a detector file as a classifier of slices, of one logit each.
+
+    Args:
+        path: Detector file, with its weights beside it; None for the shipped one.
+    """
+
+    def __init__(self, path: str | Path | None = None) -> None:
+        super().__init__()
+        self.network = load_network(path)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logit of a tumor in each slice, before the calibration.
+
+        Args:
+            x: Slices, as `inputs` returns them, shape (n, 3, s, s).
+
+        Returns:
+            Logits, shape (n, 1).
+        """
+        return slice_logits(self.network, x)[:, None]
 
 
 def inputs(scan: Scan, detector: Detector) -> Tensor:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from meninx import Scan
-from meninx._assess.lesions import lesion_measures, measure_lesions
+from meninx._assess.lesions import PERCENTS, measure_lesions
 from meninx._detect.findings import Findings, SliceFinding
 from meninx._detect.preprocessing import Placement
 
@@ -48,15 +48,12 @@ def test_each_lesion_is_marked_or_not_and_other_places_are_false(scan):
         findings_of(scan, {1: [(2, 2, 1.0)], 2: [(2, 2, 0.6)], 3: [(6, 1, 1.0)]}), scan, mask
     )
     assert sorted(found.sizes_ml) == pytest.approx([64 * 0.02, 2 * 64 * 0.02])
-    assert found.marked.sum(axis=1).tolist() == [1, 1, 1]
-    assert found.false_marks.tolist() == [1, 1, 1]
+    for heat in (30, 50, 70):
+        place = PERCENTS.tolist().index(heat)
+        assert found.marked[place].sum() == 1
+        assert found.false_marks[place] == 1
     assert found.bound == pytest.approx(1)
     assert 0.2 < found.dice < 0.8
-    measures = lesion_measures([found])
-    assert measures["lesions marked, heat of 0.5"]([found]) == 0.5
-    assert measures["false marks a volume, heat of 0.5"]([found]) == 1
-    assert measures["lesions marked, 1 to 10 ml"]([found]) == 0.5
-    assert "lesions marked, under 1 ml" not in measures
     # Of an estimated geometry no size is stated.
     doubtful = replace(scan, geometry_estimated=True)
     assert np.isnan(measure_lesions(findings_of(doubtful, {}), doubtful, mask).sizes_ml).all()
@@ -75,8 +72,7 @@ def test_a_volume_without_a_tumor_has_false_marks_alone(scan):
     )
     assert np.isnan(found.dice)
     assert np.isnan(found.bound)
-    assert set(lesion_measures([found])) == {
-        f"false marks a volume, heat of {threshold}" for threshold in (0.3, 0.5, 0.7)
-    }
-    unknown = replace(found, sizes_ml=np.array([np.nan]), marked=np.ones((3, 1), bool))
-    assert lesion_measures([unknown])["lesions marked, heat of 0.5"]([unknown]) == 1
+    assert found.marked.shape == (len(PERCENTS), 0)
+    assert found.false_marks.tolist() == [1] * len(PERCENTS)
+    cold = measure_lesions(findings_of(scan, {}), scan, np.zeros(scan.voxels.shape, bool))
+    assert not cold.false_marks.any()

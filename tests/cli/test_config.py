@@ -16,12 +16,12 @@ from pynetdicom import AE
 
 from meninx._cli import VERBS, Verbs
 from meninx._cli.config_file import (
-    SECTION_OF_VERB,
-    VERB_OF_SECTION,
     Section,
+    as_the_verb_gets,
     configured_options,
     variable_of,
 )
+from meninx._cli.sections import SECTION_OF_VERB, VERB_OF_SECTION
 from meninx._cli.web_options import web_settings
 from meninx._web.store.database import migrate
 from tests.clinic.conftest import free_port
@@ -57,7 +57,9 @@ def _environment(monkeypatch):
 
 def options_of(verb, *arguments):
     """Return the options that a verb gets."""
-    return Verbs().get_command(None, verb).make_context(verb, list(map(str, arguments))).params
+    parsed = Verbs().get_command(None, verb).make_context(verb, list(map(str, arguments))).params
+    parsed.pop("config")
+    return as_the_verb_gets(verb, parsed)
 
 
 def test_an_option_overrides_the_environment_which_overrides_the_file(written, monkeypatch):

@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from meninx._cli import VERBS, Verbs
-from meninx._cli.config_file import VERB_OF_SECTION, Section, configured_options, variable_of
+from meninx._cli.config_file import Section, configured_options, variable_of
+from meninx._cli.sections import VERB_OF_SECTION
 from tests.deploy.image_steps import DOCKERFILE, ROOT, health_command, stages_of
 
 DEPLOY = ROOT / "deploy"

@@ -64,7 +64,8 @@ def test_no_rounding_puts_a_probability_on_the_other_side(probability, shown):
 def test_borrowed_references_and_doubtful_geometry_are_reported():
     assert measured_on(REFERRED) == (
         "Compared with 71 T1c series with a tumor and 40 tumor-free (all of these simulated from "
-        "people scanned in other sequences), none of them used in training."
+        "people scanned in other sequences), none of them used in training. 40 of a kind are few: "
+        "the borders are uncertain."
     )
     doubtful = replace(REFERRED, warnings=(ScanWarning("geometry_doubtful", "as it is"),))
     assert measured_on(doubtful).endswith("it has the scale of axial series.")
@@ -72,7 +73,8 @@ def test_borrowed_references_and_doubtful_geometry_are_reported():
     assert "it looks axial: it has the scale of axial series." in measured_on(axial)
     plain = StudyFindings("s", decision="tumor", reference=Reference("people", 79, 44))
     assert measured_on(plain) == (
-        "Compared with 79 people with a tumor and 44 tumor-free, none of them used in training."
+        "Compared with 79 people with a tumor and 44 tumor-free, none of them used in training. "
+        "44 of a kind are few: the borders are uncertain."
     )
 
 

@@ -265,6 +265,32 @@ def test_a_sequence_with_its_own_scale_is_scored_by_it():
     assert calibration.of(volume=False, sequence="T2").temperature == 2.0
 
 
+def test_a_picture_of_a_sequence_with_its_own_scale_is_scored_by_it():
+    held_out = {"tumor_logits": (1.0, 2.0), "tumor_free_logits": (-1.0,)}
+    calibration = Calibration(
+        Calibrator(2.0, **held_out),
+        Calibrator(3.0, **held_out),
+        by_sequence={"T2": Calibrator(4.0, **held_out)},
+        picture_by_sequence={"FLAIR": Calibrator(5.0, **held_out)},
+    )
+    assert calibration.of(volume=False, sequence="FLAIR").temperature == 5.0
+    assert calibration.of(volume=False, sequence="T2").temperature == 2.0
+    assert calibration.of(volume=True, sequence="FLAIR").temperature == 3.0
+    kinds = {
+        (volume, name): calibration.reference(volume=volume, sequence=name).scans
+        for volume in (False, True)
+        for name in ("FLAIR", "T2", "unknown")
+    }
+    assert kinds == {
+        (False, "FLAIR"): "FLAIR pictures",
+        (False, "T2"): "pictures",
+        (False, "unknown"): "pictures",
+        (True, "FLAIR"): "series of all kinds",
+        (True, "T2"): "T2 series",
+        (True, "unknown"): "series of all kinds",
+    }
+
+
 def test_evidence_is_0_at_the_balanced_threshold():
     calibrator = Calibrator(temperature=7.0, unit=2.0, balanced=2.8)
     assert calibrator.evidence(2.8) == 0

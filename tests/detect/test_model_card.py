@@ -67,6 +67,18 @@ def test_a_calibration_that_lacks_a_part_is_no_detector():
         ModelCard.from_metadata({KEY: json.dumps(values)})
 
 
+def test_calibrators_of_pictures_by_sequence_come_back_and_may_be_missing():
+    own = Calibrator(2.0, tumor_logits=(1.0,), tumor_free_logits=(0.0,))
+    calibration = dataclasses.replace(WHOLE.calibration, picture_by_sequence={"FLAIR": own})
+    card = dataclasses.replace(WHOLE, calibration=calibration)
+    assert ModelCard.from_metadata(card.to_metadata()).calibration == calibration
+    values = json.loads(WHOLE.to_metadata()[KEY])
+    del values["calibration"]["picture_by_sequence"]
+    old = ModelCard.from_metadata({KEY: json.dumps(values)}).calibration
+    assert old == WHOLE.calibration
+    assert old.of(volume=False, sequence="FLAIR") == old.picture
+
+
 def test_names_of_earlier_formats_are_unknown():
     values = json.loads(WHOLE.to_metadata()[KEY])
     held_out = values["calibration"]["picture"]

@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from meninx._detect.answer_words import measured_on
 from meninx._detect.engine import Workers
 from meninx._detect.findings import Findings
 from meninx._detect.head_slices import brain_slices
@@ -12,6 +13,7 @@ from meninx._detect.recognition import (
     TURNS,
     Head,
     Recognized,
+    calibrated_as,
     is_turned,
     plane_scored_as,
     recognition_warnings,
@@ -47,7 +49,8 @@ def logits(*slices):
 
 
 def codes(scan, **recognized):
-    return [warning.code for warning in recognition_warnings(scan, Recognized(**recognized))]
+    found = recognition_warnings(scan, Recognized(**recognized), by_sequence=True)
+    return [warning.code for warning in found]
 
 
 def test_a_head_names_a_kind_only_where_it_is_certain():
@@ -65,7 +68,7 @@ def test_a_volume_is_recognized_by_the_mean_over_its_slices():
 
 def test_a_detector_without_heads_recognizes_nothing_and_says_nothing():
     assert recognized_of(PICTURE, np.zeros((1, 0), dtype=np.float32), {}) is None
-    assert recognition_warnings(PICTURE, None) == ()
+    assert recognition_warnings(PICTURE, None, by_sequence=True) == ()
     assert turn_to_try(PICTURE, np.zeros((1, 0), dtype=np.float32), {}) == 0
     assert sequence_scored_as("unknown", None) == "unknown"
     assert recognized_from_json(None) is None
@@ -110,6 +113,14 @@ def test_the_plane_of_the_geometry_is_kept_and_doubted():
     estimated = replace(VOLUME, geometry_estimated=True)
     assert plane_scored_as(estimated, Recognized(plane="sagittal")) == "sagittal"
     assert plane_scored_as(PICTURE, Recognized(plane="sagittal")) is None
+
+
+def test_a_picture_in_another_plane_is_judged_with_pictures_of_all_kinds():
+    for plane, expected in (("axial", "T1"), (None, "T1"), ("sagittal", "unknown")):
+        assert calibrated_as("T1", Recognized(plane=plane), volume=False) == expected
+        assert calibrated_as("T1", Recognized(plane=plane), volume=True) == "T1"
+    assert calibrated_as("T1", None, volume=False) == "T1"
+    assert calibrated_as("unknown", Recognized("FLAIR", "coronal"), volume=False) == "unknown"
 
 
 def test_a_turn_is_undone_only_if_the_picture_is_upright_afterwards():
@@ -193,3 +204,30 @@ def test_a_recognized_sequence_chooses_the_calibrator_of_a_volume(knowing, sick)
     evidence = detector.score_study([found], "s")
     assert evidence.weighed[0].sequence == "T1c"
     assert evidence.reference == found.reference
+
+
+def test_a_recognized_sequence_chooses_the_calibrator_of_a_picture_that_has_one(knowing):
+    detector, _, upright = knowing
+    before = detector.score(upright)
+    assert before.reference.scans == "pictures"
+    assert [warning.text for warning in before.warnings if "looks like" in warning.text] == [
+        "the file names no sequence; it looks like T1c"
+    ]
+    calibration = detector.card.calibration
+    own = replace(calibration.picture, offset=calibration.picture.offset + 1, borrowed=0)
+    detector.card = replace(
+        detector.card,
+        calibration=replace(calibration, picture_by_sequence={"T1c": own, "FLAIR": own}),
+    )
+    found = detector.score(upright)
+    assert found.logit == before.logit
+    assert found.probability == own.probability(found.logit)
+    assert found.reference == detector.card.calibration.reference(volume=False, sequence="T1c")
+    assert "T1c pictures with a tumor" in measured_on(found)
+    assert any("T1c and was scored as such" in warning.text for warning in found.warnings)
+    stated = detector.score(replace(upright, sequence="FLAIR"))
+    assert stated.reference.scans == "FLAIR pictures"
+    study = detector.score_study([found], "a study of one picture")
+    assert (study.probability, study.reference) == (found.probability, found.reference)
+    # No slices of T1 were held out: compared with all pictures.
+    assert detector.score(replace(upright, sequence="T1")).reference == before.reference

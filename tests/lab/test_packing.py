@@ -168,15 +168,15 @@ def test_each_recipe_s_and_each_choice_of_people_s_files_lie_apart(recipe, peopl
     runs = f"{data}/{Path(recipe).stem}"
     assert any(f"--output {data}/people.csv {people}".strip() in line for line in said)
     assert any(f'--output {runs}/sim.pack --recipe "{recipe}"' in line for line in said)
-    assert said[-1].split()[1:] == [
-        "lab/release/detector.sh",
-        f'"{recipe}"',
-        runs,
-        data,
-        f"lab/release/detectors/{runs.removeprefix('runs/')}",
-        '""',
-        f"{data}/real.pack",
-        f"{runs}/sim.pack",
+    *_, run = (line for line in "\n".join(said).replace("\\\n", " ").splitlines())
+    assert run.split()[1:] == [
+        "-m",
+        "lab.release.whole",
+        *(f"{data}/real.pack", f"{data}/planes.pack", f"{runs}/sim.pack"),
+        *("--recipe", f'"{recipe}"', "--output", runs),
+        *("--people", f"{data}/people.csv", "--heads", f"{data}/heads"),
+        *("--detectors", f"lab/release/detectors/{runs.removeprefix('runs/')}"),
+        *("--weights", "src/meninx/weights" if runs == "runs/meninx" else f"{runs}/weights"),
     ]
 
 
@@ -233,6 +233,7 @@ def test_the_detector_s_training_resumes_after_a_stop(pack, tmp_path):
     for job in (job for jobs in networks for job in jobs):
         assert (job.folder / "weights.safetensors").is_file()
         assert (job.folder / "scored.json").is_file() == bool(job.half)
+    assert all(detector.is_done(jobs[-1]) for jobs in networks)
     last = networks[2][1].folder
     detector.copy_weights(last, tmp_path)
     kept = tmp_path / "all-0" / "weights.safetensors"

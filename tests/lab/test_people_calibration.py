@@ -1,10 +1,17 @@
+import json
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 
+from lab.release.held_out_people import Half, answers, references_of
 from lab.release.people_calibration import MIN_PEOPLE, fit_people
+from lab.release.references import Scored
 from meninx._assess.cases import Case
 from meninx._data.manifest import Picture
+from meninx._detect.calibration import Calibration
 from meninx._detect.findings import Findings
+from meninx._detect.model_card import calibration_of
 
 
 def cases(count, rng, sequences=("FLAIR", "T1")):
@@ -63,3 +70,26 @@ def test_refused_scans_are_counted_and_do_not_move_the_scale():
     assert found.volume.refused == 1
     assert found.volume.judged == plain.volume.judged + 1
     assert found.volume.temperature == pytest.approx(plain.volume.temperature)
+
+
+def test_what_is_fitted_on_both_halves_comes_back_from_its_file():
+    halves = []
+    for seed in (5, 6):
+        known = cases(12, np.random.default_rng(seed))
+        for case in known:
+            object.__setattr__(case.picture, "person", f"{seed} {case.picture.person}")
+        made = [
+            Scored("t", Findings("t", "scored", logit=float(logit), sequence="T1c"))
+            for logit in np.random.default_rng(seed).normal(0, 1, 3)
+        ]
+        halves.append(Half(known, {"T1c": made}, []))
+    references, table = references_of(halves)
+    assert table["T1c"]["real"] == 0
+    assert table["T1c"]["alike"] is False
+    assert references == []
+    found = answers(halves, references)
+    assert found["scans"]["tumor"]["scans"] == 48
+    assert found["scans by all others"]["tumor-free"]["scans"] == 48
+    own = fit_people([case for half in halves for case in half.cases]).volume
+    whole = Calibration(picture=own, picture_by_sequence={"FLAIR": own})
+    assert calibration_of(json.loads(json.dumps(asdict(whole)))) == whole

@@ -1,14 +1,16 @@
 """Tumor-free heads in the planes that they were not scanned in."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from lab.release import candidates, planes
 from meninx._data.manifest import Picture
-from meninx._learn.input.dataset import TUMOR_FREE, Facts, SliceDataset
+from meninx._learn.input.dataset import MASKED, TUMOR_FREE, Facts, SliceDataset
 from meninx._scan.scan import Scan
 
 
@@ -63,18 +65,60 @@ def test_only_tumor_free_volumes_are_cut(monkeypatch):
     assert found
     facts = [example.facts for example in found]
     assert {(fact.person, fact.source, fact.kind, fact.fold) for fact in facts} == {
-        ("anna", planes.OTHER_PLANES, TUMOR_FREE, 6)
+        ("anna", f"a collection, {plane}", TUMOR_FREE, 6) for plane in ("sagittal", "coronal")
     }
 
 
-def test_no_person_is_scored_on_these_slices():
+def test_the_thin_stacks_of_patients_are_cut_with_their_masks(tmp_path):
+    rows = []
+    rng = np.random.default_rng(3)
+    for number in range(60):
+        image = rng.uniform(20, 90, (100, 96)).astype(np.uint8)
+        Image.fromarray(image).save(tmp_path / f"{number}.png")
+        mask = np.zeros((100, 96), np.uint8)
+        mask[30:50, 60:80] = 255
+        sick = 20 <= number < 40
+        if sick:
+            Image.fromarray(mask).save(tmp_path / f"{number}-mask.png")
+        rows.append(
+            Picture(
+                str(number),
+                tmp_path / f"{number}.png",
+                tmp_path / f"{number}-mask.png" if sick else None,
+                sick,
+                None,
+                "p",
+                7,
+                "lgg",
+                person="p",
+                sequence="T1",
+                stack="p/T1",
+                position=number,
+                gap_mm=2.5,
+            )
+        )
+    found = list(planes.examples(tuple(rows)))
+    assert {example.facts.source for example in found} == {"lgg, sagittal", "lgg, coronal"}
+    sick = [example for example in found if example.kind == MASKED]
+    assert 0 < len(sick) < len(found)
+    assert {example.kind for example in found} == {MASKED, TUMOR_FREE}
+    for example in sick:
+        # 20 of 60 slices, 20 of 96 or 100 pixels.
+        assert example.mask.mean() == pytest.approx(20 / 60 * 0.2, rel=0.1)
+    thick = tuple(replace(row, gap_mm=4.0) for row in rows)
+    assert list(planes.examples(thick)) == []
+
+
+def test_heads_in_other_planes_are_scored_apart():
     image = np.zeros((3, 16, 16), np.uint8)
     image[:, 4:12, 4:12] = 200
     facts = [
         Facts(TUMOR_FREE, person="anna", sequence="T1", source=source)
-        for source in ("tumor-free", "simulated", planes.OTHER_PLANES)
+        for source in ("tumor-free", "simulated", "tumor-free, sagittal")
     ]
     plane = torch.from_numpy(image)
     dataset = SliceDataset.of_planes(plane, torch.zeros_like(plane), plane, facts)
-    found = candidates.scores_of_scans(dataset, np.zeros((3, 4, 4)))
-    assert [scan["source"] for scan in found["T1"]] == ["tumor-free"]
+    cells = np.zeros((3, 4, 4))
+    for other_planes, source in ((False, "tumor-free"), (True, "tumor-free, sagittal")):
+        found = candidates.scores_of_scans(dataset, cells, other_planes=other_planes)
+        assert [scan["source"] for scan in found["T1"]] == [source]

@@ -12,6 +12,14 @@ def test_shipped_recipes_are_valid():
         assert isinstance(read_recipe(find_recipe(name)), Recipe)
 
 
+def test_fine_tuning_costs_less_than_2000_pictures_of_192_pixels():
+    """Two cores take some 0.15 s for one: that leaves them under five minutes."""
+    recipe = read_recipe(find_recipe("finetune"))
+    sides = [recipe.size_at(epoch) for epoch in range(recipe.training.epochs)]
+    assert sides[-1] == recipe.training_size == 192
+    assert sum((side / 192) ** 2 for side in sides) * recipe.training.pictures_per_epoch < 2000
+
+
 def test_every_fault_is_reported_at_once(tmp_path):
     path = tmp_path / "r.toml"
     path.write_text(

@@ -4,7 +4,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meninx._scan.intensity import intensity_range
-from meninx._scan.order_statistics import _Counted, _Partitioned, ordered
+from meninx._scan.order_statistics import (
+    _Counted,
+    _Partitioned,
+    count_distinct,
+    median,
+    ordered,
+)
 
 
 @given(st.lists(st.integers(-40, 400), min_size=1, max_size=60), st.floats(-50, 450))
@@ -39,3 +45,14 @@ def test_the_range_of_stored_values_is_that_of_any_other_unit():
     low, high = intensity_range(stored)
     # Values that are not whole are sorted instead of counted.
     assert intensity_range(stored / 4) == pytest.approx((low / 4, high / 4), rel=1e-6)
+
+
+@given(st.lists(st.floats(-(2.0**40), 2.0**40, width=32), min_size=1, max_size=40))
+def test_median_and_number_of_values_are_those_of_numpy(numbers):
+    values = np.array(numbers, np.float32)
+    assert median(values) == float(np.median(values))
+    assert count_distinct(values) == len(np.unique(values))
+
+
+def test_the_median_with_a_value_that_is_no_number_is_none():
+    assert np.isnan(median(np.array([1.0, np.nan, 2.0, 3.0], np.float32)))

@@ -131,3 +131,36 @@ def test_dciodvfy_finds_no_error(dciodvfy, tmp_path, plane, sequence):
         report = subprocess.run([dciodvfy, path], capture_output=True, text=True, check=False)
         assert "Error" not in report.stdout + report.stderr
         assert report.returncode == 0
+
+
+def test_treated_gliomas_are_rings_and_cavities_and_untreated_ones_are_as_before(head_grid):
+    plain = Phantom(3, "glioma")
+    assert plain.lesion.site.core == "necrosis"
+    assert plain.lesion.site.blood == plain.lesion.site.stain == 0
+    assert (
+        Phantom(3, "meningioma", treated=True).lesion.site == Phantom(3, "meningioma").lesion.site
+    )
+    sites = [Phantom(seed, "glioma", treated=True).lesion.site for seed in range(60)]
+    rims = np.array([(1 - site.necrosis) * site.radius for site in sites])
+    cavities = np.array([site.core == "csf" for site in sites])
+    assert 0.4 < cavities.mean() < 0.9
+    assert (rims < 4.01).all()
+    assert (rims[~cavities] > 1).all()
+    # With and without a bright rim.
+    assert 0.1 < (rims[cavities] == 0).mean() < 0.7
+    assert 0.2 < np.mean([site.blood > 0 for site in sites]) < 0.8
+    # A cavity is as dark in FLAIR as the ventricles.
+    seed = next(seed for seed, site in enumerate(sites) if site.core == "csf" and not site.blood)
+    person = Phantom(seed, "glioma", treated=True)
+    signals = person.signals("FLAIR")
+    center = np.array(person.lesion.site.center, dtype=np.float32)[:, None]
+    shares = dict(person.lesion.shares(center, 0.5))
+    assert shares["csf"][0] > 0.9
+    assert signals["csf"] < 0.3 * signals["white"]
+    assert person.render("FLAIR", head_grid)[1].any()
+    blood = next(seed for seed, site in enumerate(sites) if site.blood > 0)
+    covered = Phantom(blood, "glioma", treated=True)
+    points = np.random.default_rng(0).uniform(-30, 30, (3, 20000)).astype(np.float32)
+    points += np.array(covered.lesion.site.center, dtype=np.float32)[:, None]
+    assert dict(covered.lesion.shares(points, 0.5))["blood"].max() > 0.9
+    assert covered.signals("T1")["blood"] > covered.signals("T1")["white"]

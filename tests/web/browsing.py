@@ -1,5 +1,7 @@
 """A real browser: Debian's Chromium, and what tests do with it."""
 
+from contextlib import contextmanager
+
 import numpy as np
 from PIL import Image
 from playwright.sync_api import expect
@@ -30,6 +32,17 @@ def sign_in(page, address, name):
 
 def ready(page):
     expect(page.locator("#viewer[data-ready]")).to_be_visible(timeout=60_000)
+
+
+@contextmanager
+def held(page, pattern):
+    """Hold back what answers requests until the block ends."""
+    routes = []
+    page.route(pattern, lambda route: routes.append(route))
+    yield
+    for route in routes:
+        route.continue_()
+    page.unroute(pattern)
 
 
 def pixels(page, tmp_path, canvas="#image"):

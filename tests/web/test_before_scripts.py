@@ -1,14 +1,13 @@
 """What a reader does before the page's scripts listen is not lost, and nothing is there in vain."""
 
 import re
-from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
 from playwright.sync_api import expect
 
 from meninx._web.store.settings import Settings
-from tests.web.browsing import ready, sign_in
+from tests.web.browsing import held, ready, sign_in
 from tests.web.conftest import Server, served
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -36,17 +35,6 @@ def clinic(tmp_path_factory, series, sick):
     server.jobs.close()
     with served(data, "--no-worker") as address:
         yield SimpleNamespace(address=address, study=study, waiting=waiting)
-
-
-@contextmanager
-def held(page, pattern):
-    """Hold back what answers requests until the block ends."""
-    routes = []
-    page.route(pattern, lambda route: routes.append(route))
-    yield
-    for route in routes:
-        route.continue_()
-    page.unroute(pattern)
 
 
 def scripted(page):
@@ -115,7 +103,7 @@ def test_no_control_of_a_study_is_there_in_vain_without_a_script(page, clinic, s
 
 def test_opinions_and_neighbors_do_not_wait_for_the_images(page, clinic):
     sign_in(page, clinic.address, "rene")
-    with held(page, "**/files/0*.nii"):
+    with held(page, "**/files/0.slices"):
         page.goto(f"{clinic.address}/studies/{clinic.study}")
         expect(page.locator("[data-do=ruler]")).to_be_disabled()
         expect(page.locator("#regions button").first).to_be_disabled()
@@ -127,7 +115,7 @@ def test_opinions_and_neighbors_do_not_wait_for_the_images(page, clinic):
     ready(page)
     expect(page.locator("[data-do=ruler]")).to_be_enabled()
     expect(page.locator("#regions button").first).to_be_enabled()
-    with held(page, "**/files/0*.nii"):
+    with held(page, "**/files/0.slices"):
         page.goto(f"{clinic.address}/studies/{clinic.study}")
         expect(page.locator("#where")).to_have_text("Loading images")
         scripted(page)

@@ -6,7 +6,7 @@ import pytest
 
 from meninx._web.studies.sending import accepts_gzip, has_tag
 
-NAMES = ("0.nii", "0-heat.nii")
+NAMES = ("0-heat.nii",)
 
 
 def stored(server, name):
@@ -36,7 +36,7 @@ def test_volumes_are_sent_compressed(scored, browser, name):
     assert {response.headers["vary"] for response in (plain, answer)} == {"Accept-Encoding"}
 
 
-@pytest.mark.parametrize("name", [*NAMES, "0.png", "0-thumb.png", "heatmap"])
+@pytest.mark.parametrize("name", [*NAMES, "0.slices", "0.png", "0-thumb.png", "heatmap"])
 def test_a_cached_file_is_not_sent_again_and_rights_are_checked(scored, name):
     browser = scored.browser()
     address = f"/studies/{scored.study_id}/files/{name}"
@@ -56,7 +56,7 @@ def test_a_cached_file_is_not_sent_again_and_rights_are_checked(scored, name):
 
 
 def test_another_volume_under_the_same_name_is_sent(scored, browser):
-    address, path = f"/studies/{scored.study_id}/files/0.nii", stored(scored, "0.nii")
+    address, path = f"/studies/{scored.study_id}/files/0-heat.nii", stored(scored, "0-heat.nii")
     before, known = path.read_bytes(), browser.client.get(address)
     try:
         path.write_bytes(gzip.compress(b"scored anew"))
@@ -67,13 +67,13 @@ def test_another_volume_under_the_same_name_is_sent(scored, browser):
 
 
 def test_uncompressed_files_are_sent(scored, browser):
-    path = stored(scored, "0.nii")
+    path = stored(scored, "0-heat.nii")
     plain = path.with_suffix("")
     packed = path.read_bytes()
     try:
         path.unlink()
         plain.write_bytes(gzip.decompress(packed))
-        response = browser.client.get(f"/studies/{scored.study_id}/files/0.nii")
+        response = browser.client.get(f"/studies/{scored.study_id}/files/0-heat.nii")
         assert response.content == plain.read_bytes()
         assert "content-encoding" not in response.headers
     finally:

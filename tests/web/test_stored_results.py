@@ -22,6 +22,7 @@ SHOWN = Shown(
     plane="sagittal",
     regions=(REGION, replace(REGION, extent_mm=None, point_mm=None, side=None)),
     midline_mm=-4.5,
+    gray=(-3, 0, 700, 912.5),
     affine=((0, 0, 2.7, -9.1), (1.1, 0, 0, 4), (0, 1.3, 0, -7), (0, 0, 0, 1)),
     spacing_mm=(1.1, 1.3, 2.7),
 )

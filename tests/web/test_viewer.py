@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 
 from meninx._web.store.settings import Settings
 from tests.conftest import made_once
-from tests.web.browsing import pixels, ready, sign_in
+from tests.web.browsing import held, pixels, ready, sign_in
 from tests.web.conftest import PASSWORD, Server, served
 from tests.web.exams import write_exam, write_localizer
 from tests.web.findings import VIEWER, finding
@@ -695,8 +695,11 @@ def test_what_a_reader_set_survives_other_series_and_studies(opened, exam):
     for key in "hx":
         page.keyboard.press(key)
     page.locator("[data-do=threshold]").fill("40")
+    corner = page.locator(".pane").first.locator("[data-corner=window]")
+    automatic = corner.inner_text()
     page.locator("[data-do=window]").select_option("wide")
-    window = page.locator(".pane").first.locator("[data-corner=window]").inner_text()
+    expect(corner).not_to_have_text(automatic)  # with the next frame
+    window = corner.inner_text()
     page.get_by_role("button", name="Flip").click()
     for query, study in (("?scan=1", exam.now), ("?scan=0", exam.now), ("?scan=0", exam.before)):
         page = opened(query, study)
@@ -814,3 +817,53 @@ def test_a_study_of_another_project_is_not_shown_beside(stored, server):
         below = page.partition("<h1>")[2]
         assert below
         assert foreign not in below
+
+
+def test_slices_are_drawn_as_they_arrive(page, exam, tmp_path):
+    sign_in(page, exam.address, "rene")
+    line = page.context.new_cdp_session(page)
+    line.send("Network.enable")
+
+    def speed(bytes_a_second):
+        rates = {"downloadThroughput": bytes_a_second, "uploadThroughput": -1}
+        line.send("Network.emulateNetworkConditions", {"offline": False, "latency": 0, **rates})
+
+    with held(page, "**/files/0.slices"):
+        with page.expect_request("**/files/0.slices"):
+            page.goto(f"{exam.address}/studies/{exam.now}?scan=0", wait_until="commit")
+        speed(3000)
+    pane = page.locator(".pane").first
+    corner = pane.locator("[data-corner=slice]")
+    expect(corner).to_contain_text("slices are here, the others come")
+    expect(page.locator("[data-do=ruler]")).to_be_enabled()
+    first = pane.get_attribute("data-slice")
+    seen = pixels(page, tmp_path)
+    assert seen.std() > 20
+    # A reader who goes where nothing has arrived reads that, and the slice comes before the others.
+    with page.expect_request("**/files/0.slices?near=0&most=9"):
+        page.keyboard.press("Home")
+    expect(pane.locator(".missing")).to_have_text("This slice has not arrived yet")
+    speed(-1)
+    ready(page)
+    expect(pane.locator(".missing")).to_have_count(0)
+    expect(corner).to_have_text(re.compile(r"^Slice 1 of \d+$"))
+    page.keyboard.press("p")
+    expect(pane).to_have_attribute("data-slice", first)
+    late = pixels(page, tmp_path)
+    page.reload()
+    ready(page)
+    # Slice by slice or at once: the same image.
+    assert np.abs(late - pixels(page, tmp_path)).max() <= 2
+    assert not page.faults
+
+
+def test_slices_that_do_not_arrive_are_missed(page, exam):
+    sign_in(page, exam.address, "rene")
+
+    def broken(route):
+        route.fulfill(body=route.fetch().body()[:-9000])
+
+    page.route("**/files/0.slices", broken)
+    page.goto(f"{exam.address}/studies/{exam.now}?scan=0")
+    message = page.locator("[data-corner=message]").first
+    expect(message).to_contain_text(re.compile(r"\d+ of \d+ slices arrived, the others did not"))

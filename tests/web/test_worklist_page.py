@@ -318,3 +318,11 @@ def test_no_title_or_name_widens_the_list(listed, clinic, width):
     for cell in rows(page).first.locator("td").all():
         box = cell.bounding_box()
         assert box is None or box["x"] + box["width"] <= width
+
+
+def test_a_small_window_shows_six_studies_at_once(listed):
+    page = listed
+    page.set_viewport_size({"width": 1024, "height": 768})
+    expect(rows(page).first).to_be_visible()
+    bottoms = [rows(page).nth(number).bounding_box() for number in range(6)]
+    assert all(box["y"] + box["height"] <= 768 for box in bottoms), bottoms

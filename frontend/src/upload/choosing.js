@@ -1,4 +1,5 @@
 // Files and folders that a reader chooses, or drops anywhere on the worklist.
+import { sizesOf } from "../numbers.js";
 import { refreshList } from "../worklist.js";
 import { Uploads } from "./panel.js";
 
@@ -22,7 +23,7 @@ export function followChoosing(drop) {
   const send = (files) => uploads.send(files, {
     together: document.getElementById("together").checked,
     project: document.getElementById("project")?.value ?? "",
-    spacing: document.getElementById("spacing").value.trim(),
+    spacing: sizesOf(document.getElementById("spacing").value),
   });
   const over = (on) => (event) => {
     if (!event.dataTransfer?.types.includes("Files")) return;

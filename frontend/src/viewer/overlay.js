@@ -34,6 +34,7 @@ export class Overlay {
       for (const mark of [...pane.series.marks, ...(this.pending ? [this.pending] : [])]) this.drawMark(mark, tile, axis, clip);
       if (this.crosshair) this.drawCrosshair(tile, clip);
       if (pane.three) this.drawCaption(tile, axis, clip);
+      if (axis === pane.series.axis && !pane.slices.arrived.has(pane.voxel[axis])) this.drawMissing(tile, clip);
     }
     this.write();
   }
@@ -103,13 +104,21 @@ export class Overlay {
     svgElement("text", { x: left + width - 6, y: top + height - 24, class: "caption" }, into).textContent = this.slice(tile, axis);
   }
 
+  drawMissing({ leftTopWidthHeight }, into) {
+    const [left, top, width, height] = leftTopWidthHeight.map((at) => at / this.pane.ratio);
+    const words = this.pane.broken ? "This slice did not arrive" : "This slice has not arrived yet";
+    svgElement("text", { x: left + width / 2, y: top + height / 2, class: "missing" }, into).textContent = words;
+  }
+
   // What a tile shows, from what is drawn in it. A plane across the series' slices is put together from all of them.
   slice(tile, axis) {
     const { series, voxel, three } = this.pane;
     const place = `${voxel[axis] + 1} of ${series.shape[axis]}`;
     const plane = series.geometry ? PLANES[tile.axCorSag] : "";
     if (axis === series.axis) return three && plane ? `${plane}, slice ${place}` : `Slice ${place}`;
-    return `${plane} ${place}${three ? "" : `, put together from ${series.shape[series.axis]} slices`}`.trim();
+    const { arrived, count } = this.pane.slices;
+    const parts = arrived.size < count ? `${arrived.size} of ${count}` : count;
+    return `${plane} ${place}${three ? "" : `, put together from ${parts} slices`}`.trim();
   }
 
   write() {
@@ -119,10 +128,15 @@ export class Overlay {
     const beyond = pane.grid.holds(pane.place) ? "" : ", the place lies outside this series";
     const [tile] = pane.nv.screenSlices;
     const plane = pane.three || !tile ? "" : this.slice(tile, pane.axisOf(tile));
-    const shown = [`${plane}${beyond}`.replace(/^, /, ""), pane.flipped ? "Flipped: left and right exchanged" : ""];
+    const { arrived, count, complete } = pane.slices;
+    const shown = [
+      `${plane}${beyond}`.replace(/^, /, ""), pane.flipped ? "Flipped: left and right exchanged" : "",
+      complete ? "" : `${arrived.size} of ${count} slices ${pane.broken ? "arrived" : "are here, the others come"}`,
+    ];
     corners.slice.textContent = shown.filter(Boolean).join(". ");
     corners.window.textContent = `Window ${number(volume.cal_max - volume.cal_min)}, level ${number((volume.cal_max + volume.cal_min) / 2)}`;
     const { dataset } = pane.element;
+    dataset.arrived = arrived.size;
     dataset.slice = pane.voxel[series.axis] + 1;
     dataset.place = pane.place.map((at) => at.toFixed(1)).join(",");
     dataset.zoom = pane.nv.scene.pan2Dxyzmm[3].toFixed(3);

@@ -1,13 +1,16 @@
 // One series on a canvas: its slices at a place in the patient, with their overlay.
-import { Niivue, SLICE_TYPE } from "@niivue/niivue";
+import { NVImage, Niivue, SLICE_TYPE } from "@niivue/niivue";
 
 import { FULL, SCALE, colorTable } from "./colors.js";
 import { Grid } from "./grid.js";
 import { Overlay } from "./overlay.js";
+import { Slices } from "./slices.js";
 
 // The planes by NiiVue's number of what it draws: axial, coronal, sagittal.
 export const PLANES = ["axial", "coronal", "sagittal"];
 const SLICE_TYPES = [SLICE_TYPE.AXIAL, SLICE_TYPE.CORONAL, SLICE_TYPE.SAGITTAL];
+// Milliseconds between drawings of planes across slices that still come: a drawing sends all voxels to the graphics card.
+const REDRAW_MS = 1000;
 // NiiVue's colormap type with colors from zero on and nothing below the lower limit, contrary to its name.
 const FROM_ZERO = 2;
 
@@ -38,21 +41,22 @@ async function niivue(canvas, geometry) {
 }
 
 export class Pane {
-  // Resolves once the series is drawn; `heat` resolves once its heat map is there too.
+  // Resolves once the first slice is drawn; `arrived` once all slices and the heat map are there.
   static async open(element, series, plane, settings) {
     const canvas = element.querySelector("canvas");
     const nv = await niivue(canvas, series.geometry);
     nv.addColormap(SCALE, colorTable());
-    await nv.loadVolumes([{ url: series.volume, colormap: "gray" }]);
+    const slices = new Slices(series);
+    nv.addVolume(await slices.open());
     nv.setInterpolation(false);
-    const pane = new Pane(element, series, nv, plane, settings);
+    const pane = new Pane(element, series, nv, plane, settings, slices);
     element.querySelector("img")?.remove();
-    pane.heated = pane.loadHeat();
+    pane.arrived = Promise.all([pane.followSlices(), slices.near.then(() => pane.loadHeat())]);
     return pane;
   }
 
-  constructor(element, series, nv, plane, settings) {
-    Object.assign(this, { element, series, nv, settings, flipped: false });
+  constructor(element, series, nv, plane, settings, slices) {
+    Object.assign(this, { element, series, nv, settings, slices, flipped: false, drawn: new Set(slices.arrived) });
     this.sliceType = SLICE_TYPES[Math.max(0, PLANES.indexOf(plane))];
     this.canvas = element.querySelector("canvas");
     this.message = element.querySelector("[data-corner=message]");
@@ -61,7 +65,8 @@ export class Pane {
     this.voxelAxes = nv.volumes[0].permRAS.map((axis) => Math.abs(axis) - 1);
     const object = nv.volumeObject3D;
     this.center = [0, 1, 2].map((n) => (object.extentsMin[n] + object.extentsMax[n]) / 2);
-    this.range = { min: nv.volumes[0].cal_min, max: nv.volumes[0].cal_max };
+    const { robust_min: min, robust_max: max } = nv.volumes[0];
+    this.range = { min, max };
     this.camera = { zoom: 1, center: null };
     this.place = this.center;
     const draw = nv.drawScene.bind(nv);
@@ -74,12 +79,54 @@ export class Pane {
     this.showWindow(settings.windowOf(series.sequence));
   }
 
+  async followSlices() {
+    const { slices } = this;
+    slices.onArrival = (index) => {
+      this.overlay.write();
+      if (!this.isAcross && index === this.voxel[this.series.axis]) this.drawArrived();
+      else if (this.isAcross) this.timer ??= setTimeout(() => this.drawArrived(), REDRAW_MS);
+    };
+    try {
+      await slices.all;
+      this.drawArrived();
+    } catch (error) {
+      this.broken = true;
+      this.say(`${slices.arrived.size} of ${slices.count} slices arrived, the others did not (${error.message}). Load the page again.`);
+      this.overlay.draw();
+    }
+  }
+
+  // Whether a plane is shown that is put together from many slices.
+  get isAcross() {
+    return this.nv.screenSlices.some((tile) => this.axisOf(tile) !== this.series.axis);
+  }
+
+  // Give what has arrived since to the graphics card.
+  drawArrived() {
+    clearTimeout(this.timer);
+    this.timer = null;
+    this.drawn = new Set(this.slices.arrived);
+    this.nv.refreshLayers(this.nv.volumes[0], 0);
+    this.nv.drawScene();
+  }
+
+  // A slice that a reader looks at is drawn, or asked for before the others.
+  wantSlice() {
+    const index = this.voxel[this.series.axis];
+    if (this.drawn.has(index)) return;
+    if (this.slices.arrived.has(index)) this.drawArrived();
+    else if (!this.broken) this.slices.hurry(index).then((came) => came && this.wantSlice());
+  }
+
   async loadHeat() {
     const { nv, series } = this;
     if (!series.heat) return;
-    await nv.addVolumeFromUrl({ url: series.heat, colormap: SCALE, opacity: 0, cal_min: 20, cal_max: FULL });
-    nv.volumes[1].colormapType = FROM_ZERO;
-    this.drawHeat();
+    const heat = await NVImage.loadFromUrl({ url: series.heat, colormap: SCALE, cal_min: 20, cal_max: FULL });
+    heat.colormapType = FROM_ZERO;
+    this.setHeat(heat);
+    // Draws all layers.
+    this.drawn = new Set(this.slices.arrived);
+    nv.addVolume(heat);
   }
 
   // Slice axis among the voxel axes, of a tile's NiiVue number: 0 axial, 1 coronal, 2 sagittal.
@@ -105,6 +152,7 @@ export class Pane {
     this.place = mm;
     const voxel = this.grid.toVoxel(mm).map((at, n) => this.grid.clamp(at, n));
     this.nv.scene.crosshairPos = this.nv.mm2frac(this.grid.toMM(voxel));
+    this.wantSlice();
     this.look(camera ?? this.camera);
   }
 
@@ -171,7 +219,9 @@ export class Pane {
 
   window(min, max) {
     const volume = this.nv.volumes[0];
-    [volume.cal_min, volume.cal_max] = [min, Math.max(max, min + 1e-6)];
+    const top = Math.max(max, min + 1e-6);
+    if (volume.cal_min === min && volume.cal_max === top) return;
+    [volume.cal_min, volume.cal_max] = [min, top];
     if (this.waiting) return;
     // A mouse moves more often than a screen is redrawn.
     this.waiting = requestAnimationFrame(() => {
@@ -199,8 +249,12 @@ export class Pane {
   drawHeat() {
     const volume = this.nv.volumes[1];
     if (!volume) return;
+    this.setHeat(volume);
+    this.nv.updateGLVolume();
+  }
+
+  setHeat(volume) {
     volume.cal_min = this.settings.get("level");
     volume.opacity = this.settings.get("heat") && !this.settings.get("contour") ? this.settings.get("opacity") / 100 : 0;
-    this.nv.updateGLVolume();
   }
 }

@@ -1,4 +1,5 @@
 // The toolbar: what its buttons, lists and sliders do, and what of it is kept.
+import { numberOf } from "../numbers.js";
 import { number } from "./overlay.js";
 
 export class Tools {
@@ -82,10 +83,10 @@ export class Tools {
   }
 
   setNumbers() {
-    const [width, level] = [this.all.width, this.all.level].map((field) => Number(field.value));
+    const [width, level] = [this.all.width, this.all.level].map((field) => numberOf(field.value));
     const { active } = this.viewer;
     if (!(width > 0) || !Number.isFinite(level)) {
-      active.say("The window's width has to be above 0.");
+      active.say("Width and level have to be numbers; the width has to be above 0.");
       this.showWindow();
       return;
     }

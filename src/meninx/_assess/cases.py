@@ -55,8 +55,8 @@ class Case:
         volume: Comparison of its slices with its mask; None for pictures and for volumes without
             a mask.
         members: Pictures of its stack; empty for a picture or a volume.
-        lesions: Comparison of its heat map with its mask; None for pictures and for volumes
-            without a mask.
+        lesions: Comparison of its heat map with its mask, which is empty for a tumor-free volume;
+            None for pictures and for volumes with a tumor but no mask.
     """
 
     picture: Picture
@@ -304,6 +304,8 @@ def _score_case(detector: Detector, picture: Picture, members: Sequence[Picture]
     elif mask is not None:
         volume = measure_findings(findings, scan, mask)
         lesions = measure_lesions(findings, scan, mask)
+    elif not picture.tumor:
+        lesions = measure_lesions(findings, scan, np.zeros(scan.voxels.shape, dtype=bool))
     light = replace(findings, slices=(findings.hottest,) if findings.hottest else ())
     return Case(picture, light, facts, peak_inside, volume, tuple(members), lesions)
 

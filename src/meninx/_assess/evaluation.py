@@ -26,11 +26,13 @@ from meninx._assess.figures import (
     PREVALENCES,
     decision_figures,
     figures_of,
+    froc_of,
     segmentation_figures,
     subgroup_figures,
     type_confusion,
     type_figures,
 )
+from meninx._assess.froc import FrocPoint
 from meninx._assess.intervals import (
     Figure,
     bootstrap_difference,
@@ -70,6 +72,7 @@ class Evaluation:
         type_figures: Accuracy and macro F1 among tumors of known type, called or not.
         subgroups: Figures by column and value.
         segmentation: Figures against segmentation masks.
+        froc: Lesions marked and false marks a scan at each heat; empty without lesions.
         referral: Share referred and errors at each coverage; empty where a detector has no
             held-out logits.
         models: Name and SHA-256 of each detector.
@@ -93,6 +96,7 @@ class Evaluation:
     type_figures: Mapping[str, Figure]
     subgroups: Mapping[str, Mapping[str, Mapping[str, Any]]]
     segmentation: Mapping[str, Figure]
+    froc: tuple[FrocPoint, ...]
     referral: tuple[ReferralPoint, ...]
     models: tuple[Mapping[str, str], ...]
     thresholds: tuple[float, ...]
@@ -152,6 +156,7 @@ class Evaluation:
             else self.ensemble,
             "types": self._types_as_json(),
             "segmentation": _as_json(self.segmentation),
+            "froc": [point.as_json() for point in self.froc],
             "referral": [point.as_json() for point in self.referral],
             "subgroups": {
                 column: {value: _as_json(figures) for value, figures in groups.items()}
@@ -299,6 +304,7 @@ def evaluate_cases(
         type_figures=type_figures(scored, answers, weights),
         subgroups=subgroup_figures(scored, answers),
         segmentation=segmentation_figures(scored, answers),
+        froc=froc_of(scored, answers),
         referral=tuple(referral_curve(findings, answers.tumor, answers.cluster)),
         models=tuple(models),
         thresholds=tuple(sorted({found.threshold or 0.0 for found in findings})),

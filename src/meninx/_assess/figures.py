@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from meninx._assess import metrics
 from meninx._assess.cases import Case
+from meninx._assess.froc import FrocPoint, froc_curve
 from meninx._assess.intervals import Figure, bootstrap_figure, bootstrap_weights, share_interval
-from meninx._assess.lesions import lesion_measures
 from meninx._assess.metrics import Answers, Bools, Floats
 from meninx._assess.volumes import (
     VolumeResult,
@@ -52,6 +52,20 @@ _OF_BOTH_CLASSES = (
     "calibration_slope",
     "calibration_intercept",
 )
+_OF_VOLUMES: dict[str, Callable[[Sequence[VolumeResult]], float]] = {
+    "slices of volumes, AUROC pooled": pooled_auroc,
+    "slices of volumes, AUROC within patient": within_auroc,
+    "slices of volumes, hottest voxel in the tumor": peak_share,
+    "tumor volume under the heat map": heat_share,
+    "slices of volumes, AUROC of position and brightness alone": lambda results: pooled_auroc(
+        results, "baseline"
+    ),
+}
+# Figures of heat maps as segmentations, by their field of `LesionResult`.
+_DICE = {
+    "Dice of voxels with a heat of 0.5 and more": "dice",
+    "Dice, upper bound of whole cells": "bound",
+}
 # Figures that may lie outside of 0..1.
 _UNBOUNDED = ("mcc", "calibration_slope", "calibration_intercept")
 
@@ -254,20 +268,27 @@ def segmentation_figures(cases: Sequence[Case], answers: Answers) -> dict[str, F
             inside[with_mask], answers.cluster[with_mask]
         )
     volumes = [case.volume for case in cases if case.volume is not None]
-    measures: dict[str, Callable[[Sequence[VolumeResult]], float]] = {
-        "slices of volumes, AUROC pooled": pooled_auroc,
-        "slices of volumes, AUROC within patient": within_auroc,
-        "slices of volumes, hottest voxel in the tumor": peak_share,
-        "tumor volume under the heat map": heat_share,
-        "slices of volumes, AUROC of position and brightness alone": lambda results: pooled_auroc(
-            results, "baseline"
-        ),
-    }
-    for name, measure in measures.items() if volumes else ():
-        low, high = bootstrap_interval(volumes, measure)
+    measured = answers.cluster[[case.volume is not None for case in cases]]
+    for name, measure in _OF_VOLUMES.items() if volumes else ():
+        low, high = bootstrap_interval(volumes, measure, measured)
         figures[name] = Figure(measure(volumes), low, high)
-    lesions = [case.lesions for case in cases if case.lesions is not None]
-    for name, of_lesions in lesion_measures(lesions).items() if lesions else ():
-        low, high = bootstrap_interval(lesions, of_lesions)
-        figures[name] = Figure(of_lesions(lesions), low, high)
+    return figures | _dice_figures(cases, answers)
+
+
+def _dice_figures(cases: Sequence[Case], answers: Answers) -> dict[str, Figure]:
+    """Return the mean Dice of heat maps over volumes with a tumor, and its upper bound."""
+    figures = {}
+    for name, key in _DICE.items():
+        values = np.array([getattr(case.lesions, key, math.nan) for case in cases])
+        known = np.isfinite(values)
+        if known.any():
+            value = float(values[known].mean())
+            interval = bootstrap_interval(values[known], np.mean, answers.cluster[known])
+            figures[name] = Figure(value, *interval)
     return figures
+
+
+def froc_of(cases: Sequence[Case], answers: Answers) -> tuple[FrocPoint, ...]:
+    """Return the FROC curve of volumes with masks and of tumor-free ones; empty without lesions."""
+    measured = answers.cluster[[case.lesions is not None for case in cases]]
+    return froc_curve([case.lesions for case in cases if case.lesions is not None], measured)

@@ -87,6 +87,7 @@ def plot_curve(
     diagonal: bool = False,
     band: tuple[Series, Series, Series] | None = None,
     point: tuple[float, float] | None = None,
+    point_name: str = "operating point",
     level: float | None = None,
     limits: tuple[float, float] | None = (-0.02, 1.02),
 ) -> None:
@@ -98,7 +99,8 @@ def plot_curve(
         labels: Labels of the x and y axis.
         diagonal: Whether to draw the diagonal, labeled as chance.
         band: x, lower and upper end of the first line's interval; None to draw none.
-        point: x and y of the operating point; None to draw none.
+        point: x and y of a point on the first line; None to draw none.
+        point_name: Name of that point.
         level: y of a horizontal line, labeled as chance; None to draw none.
         limits: Limits of the y axis; None to fit them to the values.
     """
@@ -114,7 +116,7 @@ def plot_curve(
         if level is not None:
             axes.axhline(level, color="#888888", linewidth=0.8, label="chance")
         if point is not None:
-            axes.plot(*point, "o", color="black", label="operating point")
+            axes.plot(*point, "o", color="black", label=point_name)
         axes.set(xlabel=labels[0], ylabel=labels[1])
         if limits is not None:
             axes.set(ylim=limits)

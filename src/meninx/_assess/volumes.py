@@ -62,9 +62,8 @@ def measure_findings(findings: Findings, scan: Scan, mask: NDArray[np.bool_]) ->
     in_plane = tuple({0, 1, 2} - {axis})
     brain = brain_areas(scan)
     covered = mask.mean(axis=in_plane)
-    counted = (brain >= _MIN_BRAIN_SHARE * brain.max()) & ((covered == 0) | (covered >= MIN_TUMOR))
     found = {finding.index: finding for finding in findings.slices}
-    indices = [int(index) for index in np.flatnonzero(counted) if int(index) in found]
+    indices = [index for index in counted_slices(scan, mask) if index in found]
     tumor = covered[indices] > 0
     means = scan.voxels.mean(axis=in_plane)
     under = sum(
@@ -88,6 +87,23 @@ def measure_findings(findings: Findings, scan: Scan, mask: NDArray[np.bool_]) ->
         tumor_share=mask.sum(axis=in_plane)[indices] / np.maximum(brain[indices], 1),
         under_heat=under / max(int(mask.sum()), 1) if mask.any() else float("nan"),
     )
+
+
+def counted_slices(scan: Scan, mask: NDArray[np.bool_]) -> list[int]:
+    """Return the indices of the slices of a volume that count in figures of slices.
+
+    Args:
+        scan: The volume.
+        mask: Segmentation mask of the tumor, in the shape of the scan's voxels.
+
+    Returns:
+        Ascending indices of the slices with at least half as much brain as the fullest one, without
+        those that the tumor covers by less than 0.08 %.
+    """
+    brain = brain_areas(scan)
+    covered = mask.mean(axis=tuple({0, 1, 2} - {scan.view.slice_axis}))
+    counted = (brain >= _MIN_BRAIN_SHARE * brain.max()) & ((covered == 0) | (covered >= MIN_TUMOR))
+    return np.flatnonzero(counted).tolist()
 
 
 def _tumor_under_heat(finding: SliceFinding, mask: NDArray[np.bool_]) -> int:
@@ -140,16 +156,19 @@ def peak_share(results: Sequence[VolumeResult]) -> float:
 def bootstrap_interval(
     results: Sequence[Result],
     figure: Callable[[Sequence[Result]], float],
+    cluster: NDArray[np.intp] | None = None,
     draws: int = 500,
     seed: int = 0,
 ) -> tuple[float, float]:
     """Return a 95 % percentile interval of a figure, patients drawn with replacement.
 
-    Slices of one patient are correlated, so patients are resampled (Efron and Tibshirani 1993).
+    Slices and volumes of one patient are correlated, so patients are resampled (Efron and
+    Tibshirani 1993).
 
     Args:
-        results: Results of the volumes, one a patient.
+        results: Results of n volumes.
         figure: Function that computes the figure from results.
+        cluster: Patient of each volume, shape (n,); None if no two are of one.
         draws: Number of bootstrap samples.
         seed: Seed of the draws.
 
@@ -157,9 +176,13 @@ def bootstrap_interval(
         Lower and upper end.
     """
     rng = np.random.default_rng(seed)
-    figures = [
-        figure([results[drawn] for drawn in rng.integers(len(results), size=len(results))])
-        for _ in range(draws)
-    ]
+    _, member = np.unique(
+        np.arange(len(results)) if cluster is None else cluster, return_inverse=True
+    )
+    patients = [np.flatnonzero(member == patient) for patient in range(member.max() + 1)]
+    figures = []
+    for _ in range(draws):
+        drawn = rng.integers(len(patients), size=len(patients))
+        figures.append(figure([results[place] for patient in drawn for place in patients[patient]]))
     low, high = np.nanpercentile(figures, (2.5, 97.5))
     return float(low), float(high)

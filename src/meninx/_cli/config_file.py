@@ -11,30 +11,19 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import wraps
+from functools import cached_property, wraps
 from importlib import import_module
 from pathlib import Path
-from types import MappingProxyType
 from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from meninx._cli.sections import VERB_OF_SECTION
 from meninx._errors import OptionError
 from meninx._system_errors import words_of
 
 # Variable that names the file, for services whose command lines nobody types.
 FILE_VARIABLE = "MENINX_CONFIG"
-# The sections, and the verb whose options are a section's keys.
-VERB_OF_SECTION: Mapping[str, str] = MappingProxyType(
-    {"web": "serve", "receive": "receive", "score-archive": "score-archive"}
-)
-# The section that each verb reads.
-SECTION_OF_VERB: Mapping[str, str] = MappingProxyType(
-    {
-        **{verb: section for section, verb in VERB_OF_SECTION.items()},
-        **dict.fromkeys(("worker", "reset-password", "verify-opinions", "export-opinions"), "web"),
-    }
-)
 _FILE_OPTION, _HELP_OPTION = "config", "help"
 # A value as TOML has it, and as an option takes it.
 Text = str | list[str]
@@ -78,12 +67,10 @@ class Section:
     Args:
         name: Name of the section.
         options: Typer's parameters by key.
-        more: Keys that are read from the environment only, which no option has.
     """
 
     name: str
     options: Mapping[str, Any]
-    more: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, name: str, command: Any) -> "Section":
@@ -94,7 +81,12 @@ class Section:
             if option.name not in (_FILE_OPTION, _HELP_OPTION)
             and not getattr(option, "hidden", False)
         }
-        return cls(name, taken, _web_keys() - taken.keys() if name == "web" else frozenset())
+        return cls(name, taken)
+
+    @cached_property
+    def more(self) -> frozenset[str]:
+        """Keys that are read from the environment only, which no option has."""
+        return _web_keys() - self.options.keys() if self.name == "web" else frozenset()
 
     def read(self, table: Mapping[str, Any], context: Any) -> tuple[dict[str, Text], list[str]]:
         """Return the values of a table as options take them, and what is wrong with it.
@@ -230,8 +222,14 @@ def _keys_of(section: str, command: Any) -> Collection[str]:
     verb = VERB_OF_SECTION[section]
     if command.name == verb:
         return Section.of(section, command).options.keys()
-    module = import_module(f"meninx._cli.{verb.replace('-', '_')}")
-    return inspect.signature(getattr(module, verb.replace("-", "_"))).parameters.keys()
+    return inspect.signature(_function_of(verb)).parameters.keys()
+
+
+def _function_of(verb: str) -> Callable[..., None]:
+    """Return the function of a verb, without `--config`."""
+    name = verb.replace("-", "_")
+    found: Callable[..., None] = getattr(import_module(f"meninx._cli.{name}"), name)
+    return found
 
 
 def _apply(path: Path, section: str, context: Any) -> None:
@@ -297,4 +295,24 @@ def configured_options(path: Path) -> Iterator[tuple[str, list[str], dict[str, A
                 options[key] = None
                 if value is not None:
                     faults.append(f"{variable_of(name, key)}: {error.message.rstrip('.')}")
-        yield name, faults, options
+        yield name, faults, as_the_verb_gets(verb, options)
+
+
+def as_the_verb_gets(verb: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Return options as a verb gets them: Typer turns texts into paths on calling it.
+
+    Args:
+        verb: Name of the verb.
+        options: Options as Typer parsed them, by name.
+
+    Returns:
+        The options in the types of the verb's parameters.
+    """
+    from meninx._cli import command_of
+
+    @wraps(_function_of(verb))
+    def given(**converted: Any) -> dict[str, Any]:
+        return converted
+
+    found: dict[str, Any] = command_of(verb, given).callback(**options)
+    return found

@@ -78,9 +78,9 @@ def evaluate(
     report.html, misses.html and plots.
     """
     with needs_extra("evidence"):
+        from meninx._assess.evaluate_model import load_model, write_report
         from meninx._assess.evaluation import evaluate as run_evaluation
         from meninx._assess.figures import PREVALENCES
-        from meninx._assess.judging import load_model, write_report
 
     for share in prevalence or ():
         if not 0 < share < 1:

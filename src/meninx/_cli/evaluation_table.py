@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from meninx._assess.intervals import Figure
 
 _PROBABILITY_FIGURES = ("auroc", "average_precision", "brier")
+_FROC_HEAT = 0.5
 _POINT_FIGURES = ("sensitivity", "specificity", "accuracy", "f1")
 
 
@@ -62,3 +63,7 @@ def _main_figures(result: "Evaluation") -> "Iterator[tuple[str, Figure]]":
     for probe in result.probes:
         yield f"shortcut: {probe.name}", probe.auroc
     yield from result.segmentation.items()
+    for point in result.froc:
+        if point.heat == _FROC_HEAT:
+            yield f"lesions marked, heat of {_FROC_HEAT:g}", point.sensitivity["all lesions"]
+            yield f"false marks a scan, heat of {_FROC_HEAT:g}", point.false_marks

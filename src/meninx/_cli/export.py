@@ -22,30 +22,32 @@ def export(
         Path,
         typer.Argument(
             metavar="MODEL",
-            help="A detector file; for hugging-face also `meninx`: the shipped one.",
+            help="A detector file; for hugging-face and monai-bundle also `meninx`: the shipped "
+            "one.",
         ),
     ],
     output: Annotated[
         Path,
         typer.Option(
-            help="File to write, or folder of hugging-face and ensemble.", show_default=False
+            help="File to write, or folder of hugging-face, monai-bundle and ensemble.",
+            show_default=False,
         ),
     ],
     data: Annotated[
         Path | None,
         typer.Option(
             help="Pictures like those to score: half of them calibrate, half check the result. "
-            "Not for hugging-face and ensemble.",
+            "For number formats alone.",
             show_default=False,
         ),
     ] = None,
     format: Annotated[
-        Literal["fp32", "fp16", "int8", "hugging-face", "ensemble"],
+        Literal["fp32", "fp16", "int8", "hugging-face", "monai-bundle", "ensemble"],
         typer.Option(
             help="Number format; int8 is fastest on CPUs, fp16 is faster on GPUs only. "
             "hugging-face writes a folder of weights (safetensors), configuration and card, and "
-            "sends nothing. ensemble joins MODEL and those of --with into one detector, and writes "
-            "a folder."
+            "sends nothing. monai-bundle writes a folder that MONAI runs. ensemble joins MODEL and "
+            "those of --with into one detector, and writes a folder."
         ),
     ] = "int8",
     others: Annotated[
@@ -68,7 +70,8 @@ def export(
 ) -> None:
     """Write a detector in another number format, unless its answers would change.
 
-    Or as a folder that tools of Hugging Face read, or several as one. Needs the extra `train`.
+    Or as a folder that tools of Hugging Face or MONAI read, or several as one. Needs the extra
+    `train`.
     """
     with needs_extra("train"):
         from meninx._learn.file.formats import export as write
@@ -77,8 +80,8 @@ def export(
     if format == "ensemble":
         _write_ensemble([model, *(others or ())], output)
         return
-    if format == "hugging-face":
-        _write_hugging_face(model, output)
+    if format == "hugging-face" or format == "monai-bundle":
+        _write_folder(model, format, output)
         return
     if data is None:
         raise OptionError(f"--format {format} needs --data, pictures to calibrate and check by")
@@ -94,17 +97,21 @@ def export(
     )
 
 
-def _write_hugging_face(model: Path, output: Path) -> None:
-    """Write the folder of Hugging Face's layout, and say what is in it."""
+def _write_folder(model: Path, format: str, output: Path) -> None:
+    """Write the folder of Hugging Face's layout or a MONAI bundle, and say what is in it."""
     from meninx._detect.loading import shipped_detector
     from meninx._learn.file.hugging_face import export_hugging_face
+    from meninx._learn.file.monai_bundle import export_monai_bundle
 
     check_folder(output, "--output")
     is_shipped = model == _SHIPPED and not model.exists()
-    files = export_hugging_face(
-        shipped_detector("fp32") if is_shipped else model, output, shipped=is_shipped
-    )
-    typer.echo(f"{output}: {', '.join(file.name for file in files)}", err=True)
+    detector = shipped_detector("fp32") if is_shipped else model
+    if format == "monai-bundle":
+        files = export_monai_bundle(detector, output)
+    else:
+        files = export_hugging_face(detector, output, shipped=is_shipped)
+    names = ", ".join(str(file.relative_to(output)) for file in files)
+    typer.echo(f"{output}: {names}", err=True)
 
 
 def _write_ensemble(files: list[Path], output: Path) -> None:

@@ -1,6 +1,5 @@
 """Options that several verbs share, and what their values mean."""
 
-import ssl
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +11,8 @@ from meninx._errors import OptionError
 from meninx._logs import LogStyle
 
 if TYPE_CHECKING:
+    import ssl
+
     from meninx._data.prepare import Split
     from meninx._scan.geometry import Spacing
 
@@ -197,7 +198,7 @@ def parse_split(option: str | None) -> "Split | None":
 
 def tls_context(
     certificate: Path | None, key: Path | None, authority: Path | None, *, server: bool
-) -> ssl.SSLContext | None:
+) -> "ssl.SSLContext | None":
     """Return a TLS context; with an authority, both sides must present a certificate.
 
     Args:
@@ -215,6 +216,8 @@ def tls_context(
     References:
         DICOM PS3.15 B.12, BCP 195 TLS profile.
     """
+    import ssl
+
     if certificate is None and authority is None:
         return None
     if server and certificate is None:

@@ -22,6 +22,7 @@ from meninx._cli.output import (
     score_studies,
 )
 from meninx._cli.progress import with_progress
+from meninx._cli.start import no_collection
 from meninx._detect.calibrator import PREVALENCE, OperatingPoint
 from meninx._detect.decision import DEFAULT_COVERAGE
 from meninx._detect.precision import DEFAULT_PRECISION
@@ -95,20 +96,21 @@ def predict(
     Exit status: 0 if every scan was scored, 1 if some were refused, incomplete or unreadable, 2 for
     wrong usage. For research, not for diagnosis.
     """
-    from meninx._detect.loading import load_detector
-    from meninx._scoring.loop import write_all
-    from meninx._scoring.writers import JsonLines, Pictures
-
     check_paths(paths)
-    size = parse_spacing(spacing)
     share = _parse_coverage(coverage)
-    detector = load_detector(
-        model,
-        operating_point=operating_point,
-        coverage=share,
-        precision=precision,
-        prevalence=prevalence,
-    )
+    with no_collection():
+        from meninx._detect.loading import load_detector
+        from meninx._scoring.loop import write_all
+        from meninx._scoring.writers import JsonLines, Pictures
+
+        size = parse_spacing(spacing)
+        detector = load_detector(
+            model,
+            operating_point=operating_point,
+            coverage=share,
+            precision=precision,
+            prevalence=prevalence,
+        )
     lines = [JsonLines(typer.echo)] if as_json else []
     folders: list[Writer] = []
     objects = DicomFolder(dicom_out) if dicom_out else None

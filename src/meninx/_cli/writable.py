@@ -2,12 +2,15 @@
 
 import errno
 import os
-import socket
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from meninx._errors import OptionError
 from meninx._system_errors import words_of
+
+if TYPE_CHECKING:
+    import socket
 
 
 def check_folder(folder: Path, option: str) -> None:
@@ -61,7 +64,7 @@ def unwritable(option: str, place: Path, error: OSError) -> OptionError:
     return OptionError(f"{named}: can't be written: {words_of(error, named=False)}")
 
 
-def bound_socket(host: str, port: int) -> socket.socket:
+def bound_socket(host: str, port: int) -> "socket.socket":
     """Return a socket that reserves a port.
 
     It does not listen yet: connections are refused until the server is ready.
@@ -76,6 +79,8 @@ def bound_socket(host: str, port: int) -> socket.socket:
     Raises:
         OptionError: If the port is in use, or the address is another machine's.
     """
+    import socket
+
     held = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     try:
         if os.name == "posix":

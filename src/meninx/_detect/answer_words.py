@@ -19,6 +19,8 @@ ANSWERS = {
 }
 # Decimals of a displayed probability, unless more are needed to distinguish it from a border.
 _SHOWN_DECIMALS = 3
+# Fewest held-out scans of a kind whose borders are certain: of fewer, one high score moves one.
+_FEW = 60
 NO_OTHER_TYPES = (
     "Types are shares among these three alone, if there is a tumor: the detector knows no other, "
     "so a metastasis would also be called one of them."
@@ -97,12 +99,15 @@ def measured_on(findings: Findings | StudyFindings) -> str:
         findings: Findings of a scan or a study.
 
     Returns:
-        One or two sentences.
+        One to three sentences.
     """
     reference = findings.reference
     if reference is None or findings.decision is None:
         return ""
     words = f"Compared with {_reference_in_words(reference)}, none of them used in training."
+    fewest = min(reference.tumor, reference.tumor_free)
+    if fewest < _FEW:
+        words += f" {fewest} of a kind are few: the borders are uncertain."
     doubtful = isinstance(findings, Findings) and any(
         warning.code == _GEOMETRY_DOUBTFUL for warning in findings.warnings
     )

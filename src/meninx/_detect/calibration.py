@@ -101,28 +101,42 @@ class Calibration:
             holds per sequence (Mondrian conformal prediction, Vovk et al. 2005, section 4.5). A
             sequence with too few held-out people is missing.
         study: Calibrator of studies; None if too few were held out.
+        picture_by_sequence: Calibrator of single pictures by MR sequence, as `by_sequence`; empty
+            where no slices of held-out people were scored alone.
     """
 
     picture: Calibrator = field(default_factory=Calibrator)
     volume: Calibrator = field(default_factory=Calibrator)
     by_sequence: Mapping[str, Calibrator] = field(default_factory=dict)
     study: StudyCalibrator | None = None
+    picture_by_sequence: Mapping[str, Calibrator] = field(default_factory=dict)
 
     def of(self, *, volume: bool, sequence: str = UNKNOWN) -> Calibrator:
         """Return the calibrator of a scan.
 
         Args:
             volume: Whether it has more than one slice.
-            sequence: MR sequence of the scan.
+            sequence: MR sequence of the scan, as its file says or as recognized.
 
         Returns:
             The calibrator of pictures, or of volumes, of their sequence if there is one.
         """
-        return self.by_sequence.get(sequence, self.volume) if volume else self.picture
+        own, pooled = self._side(volume=volume)
+        return own.get(sequence, pooled)
+
+    def has(self, sequence: str, *, volume: bool) -> bool:
+        """Return whether pictures, or volumes, of a sequence have a calibrator of their own."""
+        return sequence in self._side(volume=volume)[0]
 
     def reference(self, *, volume: bool, sequence: str = UNKNOWN) -> Reference | None:
         """Return the held-out scans that a scan is compared with; None if there are none."""
-        kind = "pictures"
-        if volume:
-            kind = f"{sequence} series" if sequence in self.by_sequence else "series of all kinds"
+        kind = "series of all kinds" if volume else "pictures"
+        if self.has(sequence, volume=volume):
+            kind = f"{sequence} {'series' if volume else 'pictures'}"
         return reference_of(self.of(volume=volume, sequence=sequence), kind)
+
+    def _side(self, *, volume: bool) -> tuple[Mapping[str, Calibrator], Calibrator]:
+        """Return the calibrators by sequence and the pooled one, of volumes or pictures."""
+        if volume:
+            return self.by_sequence, self.volume
+        return self.picture_by_sequence, self.picture

@@ -32,6 +32,7 @@ from meninx._detect.pooling import averaged_over_depth, slice_logits
 from meninx._detect.preprocessing import Placement
 from meninx._detect.recognition import (
     Recognized,
+    calibrated_as,
     is_turned,
     plane_scored_as,
     recognition_warnings,
@@ -39,7 +40,6 @@ from meninx._detect.recognition import (
     sequence_scored_as,
     turn_to_try,
 )
-from meninx._detect.study_grouping import evidence_of
 from meninx._errors import InputError, ModelError, OptionError, UnsupportedScan
 from meninx._scan.completeness import Incomplete
 from meninx._scan.scan import Scan, Slice
@@ -208,6 +208,8 @@ class Detector:
             refused = any(scan.status == "refused" for scan in findings)
             status: Status = "refused" if refused else "failed"
             return StudyFindings(name, status=status, model=self.model, incomplete=incomplete)
+        from meninx._detect.study_grouping import evidence_of
+
         evidence = evidence_of(findings, self.card.calibration)
         study = StudyFindings(
             study=name,
@@ -281,7 +283,9 @@ class Detector:
         milliseconds: dict[str, float],
     ) -> Findings:
         sequence = sequence_scored_as(scan.sequence, recognized)
-        calibrator = self.card.calibration.of(volume=scan.is_volume, sequence=sequence)
+        calibration = self.card.calibration
+        judged_as = calibrated_as(scan.sequence, recognized, volume=scan.is_volume)
+        calibrator = calibration.of(volume=scan.is_volume, sequence=judged_as)
         depths = scan.depths_mm if scan.is_volume else None
         if depths is not None:
             depths = depths[[scan_slice.index for scan_slice in slices]]
@@ -308,14 +312,18 @@ class Detector:
             model=self.model,
             milliseconds=milliseconds,
             is_volume=scan.is_volume,
-            reference=self.card.calibration.reference(volume=scan.is_volume, sequence=sequence),
+            reference=calibration.reference(volume=scan.is_volume, sequence=judged_as),
             logit=logit,
             sequence=scan.sequence,
             recognized=recognized,
             warnings=(
                 *scan.warnings,
                 *part_of_head(scan, slices),
-                *recognition_warnings(scan, recognized),
+                *recognition_warnings(
+                    scan,
+                    recognized,
+                    by_sequence=scan.is_volume or calibration.has(judged_as, volume=False),
+                ),
             ),
             incomplete=scan.incomplete,
             **answer._asdict(),

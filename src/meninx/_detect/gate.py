@@ -8,6 +8,7 @@ from meninx._detect.projections import MIN_SHARED, shared_with_next
 from meninx._errors import GeometryError, UnsupportedScan
 from meninx._scan.geometry import field_of_view_fault
 from meninx._scan.intensity import foreground
+from meninx._scan.order_statistics import count_distinct, median
 from meninx._scan.scan import Scan, Slice
 
 # Smaller matrices are functional, perfusion or test images; a tightly cropped brain without skull
@@ -114,7 +115,7 @@ def _check_projection(scan: Scan) -> None:
 def _level_count(scan: Scan) -> int:
     """Return the number of gray levels among evenly spread voxels."""
     steps = tuple(slice(None, None, max(1, side // _LEVEL_SAMPLES)) for side in scan.voxels.shape)
-    return len(np.unique(scan.voxels[steps]))
+    return count_distinct(scan.voxels[steps])
 
 
 def _check_field_of_view(scan: Scan) -> None:
@@ -143,7 +144,7 @@ def check_in_distribution(
     Raises:
         UnsupportedScan: If the median is larger; its `reason` is `not_brain_mri`.
     """
-    middle = float(np.median(ood_scores))
+    middle = median(ood_scores)
     if ood_threshold is not None and not middle <= ood_threshold:
         raise UnsupportedScan(
             f"unlike the brain MRI of the training data (out-of-distribution score {middle:.2f}, "

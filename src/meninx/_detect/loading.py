@@ -1,12 +1,12 @@
 """Load a detector, from a file or the shipped one."""
 
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 
 from meninx._detect.calibrator import PREVALENCE, OperatingPoint
 from meninx._detect.decision import DEFAULT_COVERAGE
 from meninx._detect.detector import Detector
+from meninx._detect.model_card import WEIGHTS
 from meninx._detect.precision import DEFAULT_PRECISION, Precision
 from meninx._errors import ModelError
 
@@ -113,7 +113,7 @@ def shipped_detector(precision: Precision = DEFAULT_PRECISION) -> Path:
         ModelError: If this build has none.
     """
     name = "meninx-int8.onnx" if precision == "int8" else "meninx.onnx"
-    path = Path(str(files("meninx") / "weights" / name))
+    path = WEIGHTS / name
     if not path.is_file():
         raise ModelError(
             f"{path}: the shipped detector is missing; install the package again or name one "

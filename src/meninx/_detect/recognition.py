@@ -179,6 +179,24 @@ def sequence_scored_as(named: Sequence, recognized: Recognized | None) -> Sequen
     return recognized.sequence
 
 
+def calibrated_as(named: Sequence, recognized: Recognized | None, *, volume: bool) -> Sequence:
+    """Return the sequence by whose calibrator a scan is judged.
+
+    Args:
+        named: Sequence by its headers or name.
+        recognized: What was recognized of it.
+        volume: Whether it has more than one slice.
+
+    Returns:
+        The sequence as which it is scored; `unknown` for a picture that looks sagittal or coronal:
+        calibrators of pictures by sequence are fitted on axial slices, the pooled one on all.
+    """
+    other_plane = recognized is not None and recognized.plane in ("sagittal", "coronal")
+    if other_plane and not volume:
+        return "unknown"
+    return sequence_scored_as(named, recognized)
+
+
 def plane_scored_as(scan: Scan, recognized: Recognized | None) -> Plane | None:
     """Return the plane of a volume's slices by its geometry, else the recognized one; else None."""
     if not scan.is_volume:
@@ -186,12 +204,15 @@ def plane_scored_as(scan: Scan, recognized: Recognized | None) -> Plane | None:
     return scan.view.plane or (None if recognized is None else recognized.plane)
 
 
-def recognition_warnings(scan: Scan, recognized: Recognized | None) -> tuple[ScanWarning, ...]:
+def recognition_warnings(
+    scan: Scan, recognized: Recognized | None, *, by_sequence: bool
+) -> tuple[ScanWarning, ...]:
     """Return the warnings on what was recognized: what it is used for, and what it contradicts.
 
     Args:
         scan: The scored scan.
         recognized: What was recognized of it.
+        by_sequence: Whether its answer depends on the sequence as which it is scored.
 
     Returns:
         The warnings; none for a detector without heads.
@@ -200,7 +221,7 @@ def recognition_warnings(scan: Scan, recognized: Recognized | None) -> tuple[Sca
         return ()
     return (
         *_of_turn(scan, recognized),
-        *_of_sequence(scan, recognized),
+        *_of_sequence(scan, recognized, by_sequence=by_sequence),
         *_of_plane(scan, recognized),
     )
 
@@ -223,12 +244,14 @@ def _of_turn(scan: Scan, recognized: Recognized) -> tuple[ScanWarning, ...]:
     return (ScanWarning("turn_contradicted", text),)
 
 
-def _of_sequence(scan: Scan, recognized: Recognized) -> tuple[ScanWarning, ...]:
+def _of_sequence(
+    scan: Scan, recognized: Recognized, *, by_sequence: bool
+) -> tuple[ScanWarning, ...]:
     if recognized.sequence in (None, scan.sequence):
         return ()
     if scan.sequence == "unknown":
         what = f"the file names no sequence; it looks like {recognized.sequence}"
-        text = f"{what} and was scored as such" if scan.is_volume else what
+        text = f"{what} and was scored as such" if by_sequence else what
         return (ScanWarning("sequence_recognized", text),)
     text = f"the file says {scan.sequence}, which was kept; it looks like {recognized.sequence}"
     return (ScanWarning("sequence_contradicted", text),)

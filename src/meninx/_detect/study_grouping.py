@@ -13,8 +13,8 @@ from meninx._detect.calibration import Calibration, Reference, StudyCalibrator, 
 from meninx._detect.calibrator import Calibrator
 from meninx._detect.decision import NOT_CALIBRATED
 from meninx._detect.findings import Findings, SeriesWeight
+from meninx._detect.recognition import calibrated_as
 from meninx._scan.scan import Sequence
-from meninx._scan.sequence import sequence_from_text
 
 # Preferred sequence if one series answers for its study, by the contrast of tumors.
 LEADING: tuple[Sequence, ...] = ("FLAIR", "T1c", "T2", "T1", "unknown")
@@ -23,17 +23,16 @@ _VOLUME = re.compile(r"\.(nii|mgh|mgz|nrrd|nhdr|mha|mhd|hdr)(\.gz)?$", re.IGNORE
 # Words for a sequence in file names. Words for a contrast agent count only right after T1:
 # elsewhere "KM" and "CE" may be a patient's initials. "T1_FLAIR" names two sequences, because it
 # may be the FLAIR of the first of two visits. In BIDS, "sub-" and "ses-" are followed by the label
-# of a patient or a visit, which may be T1 too.
+# of a patient or a visit, which may be T1 too. Pictures do without: it is compiled on first use.
 _AGENTS = r"(?:[-_ ]*(?:c|ce|gd|gad[a-z]*|km|post|contrast))*"
 _GRADIENT_ECHO = r"(?:mprage|mp-rage|bravo|spgr)"
-_SEQUENCE = re.compile(
-    r"(?<![^\W_])(?<!sub-)(?<!ses-)"
+_SEQUENCE = (
+    r"(?i)(?<![^\W_])(?<!sub-)(?<!ses-)"
     rf"(?:t1[wn]?{_AGENTS}(?:[-_ ]*{_GRADIENT_ECHO}{_AGENTS})?|{_GRADIENT_ECHO}{_AGENTS}"
-    r"|(?:t2w?[-_ ]*)?(?:flair|tirm|dark[-_ ]?fluid)|t2[wf]?)(?![^\W_])",
-    re.IGNORECASE,
+    r"|(?:t2w?[-_ ]*)?(?:flair|tirm|dark[-_ ]?fluid)|t2[wf]?)(?![^\W_])"
 )
 # BIDS: the contrast agent of a series, such as "_ce-gadolinium".
-_AGENT = re.compile(r"_ce-(?:gd|gad[a-z]*|contrast)(?=_)", re.IGNORECASE)
+_AGENT = r"(?i)_ce-(?:gd|gad[a-z]*|contrast)(?=_)"
 
 
 def study_name(scan: str, identity: Mapping[str, str], sequence: Sequence) -> str | None:
@@ -58,11 +57,13 @@ def study_name(scan: str, identity: Mapping[str, str], sequence: Sequence) -> st
     stem, found = _VOLUME.subn("", path.name)
     if not found or sequence == "unknown" or "*" in stem:
         return None
-    agent = _AGENT.search(stem)
-    plain = _AGENT.sub("", stem, count=1)
-    places = list(_SEQUENCE.finditer(plain))
+    agent = re.search(_AGENT, stem)
+    plain = re.sub(_AGENT, "", stem, count=1)
+    places = list(re.finditer(_SEQUENCE, plain))
     if not places:
         return None
+    from meninx._scan.sequence import sequence_from_text
+
     last = places[-1]
     named = sequence_from_text(last.group() + (agent.group() if agent else ""))
     if named != sequence:
@@ -155,7 +156,8 @@ def _scored_series(findings: Iterable[Findings]) -> list[tuple[Findings, float]]
 
 
 def _calibrator_of(found: Findings, calibration: Calibration) -> Calibrator:
-    return calibration.of(volume=found.is_volume, sequence=found.scored_as)
+    judged_as = calibrated_as(found.sequence, found.recognized, volume=found.is_volume)
+    return calibration.of(volume=found.is_volume, sequence=judged_as)
 
 
 def _combined(

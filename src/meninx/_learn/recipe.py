@@ -188,6 +188,8 @@ class SamplingRecipe:
         tumor_share: Share of a stratum's slices that show tumors, 0..1.
         phantoms: Number of heads made of shapes to simulate.
         augmented_heads: Number of augmented heads of each real head of `meninx train --heads`.
+        treated: Share of simulated gliomas that were treated: a thin ring, or a cavity with or
+            without a bright rim, some with blood on the wall.
         calibration_phantoms: Number of whole simulated heads, of other seeds, that calibrate
             volumes: 48 have every sequence, plane and kind of lesion twice. 0 calibrates volumes as
             pictures.
@@ -201,6 +203,7 @@ class SamplingRecipe:
     tumor_share: Share = 0.62
     phantoms: Count = 0
     augmented_heads: Count = 0
+    treated: Share = 0.0
     calibration_phantoms: Count = 48
 
     @property
@@ -221,6 +224,8 @@ class LossRecipe:
         picture_weight: Weight of whole pictures, tumor or not, of sources that have both.
         smallest_tumor: Share of the head, 0..1, below which a tumor counts in the loss of cells
             but not in that of pictures.
+        smallest_contrast: Smallest contrast against the mirrored side, in standard deviations, at
+            which a mask's place counts in T1 and T1c: masks show what FLAIR shows. 0 for all.
         type_weight: Weight of the tumor type.
         balance_types: Whether all types have the same total weight, however rare they are.
         label_smoothing: Share of a picture's label and type that is spread over all classes, 0..1.
@@ -232,6 +237,7 @@ class LossRecipe:
     coarse_weight: float = 0.4
     picture_weight: float = 0.7
     smallest_tumor: Share = 0.0
+    smallest_contrast: Weight = 0.0
     type_weight: float = 0.3
     balance_types: bool = False
     label_smoothing: Share = 0.0

@@ -7,21 +7,22 @@ pictures, so that a heat map that fails its check is never shown. To add an outp
 
 from dataclasses import replace
 from functools import cached_property
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from meninx._detect.detector import Detector
 from meninx._detect.findings import Findings
-from meninx._render.explanation_sheet import explanation_sheet
-from meninx._render.heatmap import heat_volume
-from meninx._render.heatmap_check import HeatmapCheck, check_heatmap
-from meninx._render.hottest_slice import hottest_slice_picture
-from meninx._render.region import Region, regions_of
 from meninx._scan.scan import Headers, Identity, Scan
 from meninx._scan.unread import Unread
+
+# What draws is imported with the first picture: an answer alone needs none.
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from meninx._render.heatmap_check import HeatmapCheck
+    from meninx._render.region import Region
 
 
 class Result:
@@ -92,8 +93,10 @@ class Result:
         return self.scan
 
     @cached_property
-    def check(self) -> HeatmapCheck:
+    def check(self) -> "HeatmapCheck":
         """The check of the heat map; raises `ValueError` if there is none."""
+        from meninx._render.heatmap_check import check_heatmap
+
         hottest = self.findings.hottest
         if hottest is not None and hottest.placement is None:
             raise ValueError(f"{self.findings.scan}: its heat maps were not stored; score it again")
@@ -114,22 +117,30 @@ class Result:
         """
         if not self.scored or self.withheld:
             return None
+        from meninx._render.heatmap import heat_volume
+
         heat = heat_volume(self.scored_scan, self.findings)
         heat.flags.writeable = False
         return heat
 
     @cached_property
-    def regions(self) -> tuple[Region, ...]:
+    def regions(self) -> "tuple[Region, ...]":
         """The hot regions of the heat map, the hottest first; none without a heat map."""
+        from meninx._render.region import regions_of
+
         return () if self.heat is None else regions_of(self.scored_scan, self.heat)
 
     @cached_property
-    def picture(self) -> Image.Image:
+    def picture(self) -> "Image.Image":
         """The hottest slice, with the heat map unless it is withheld; copy it before changes."""
+        from meninx._render.hottest_slice import hottest_slice_picture
+
         return hottest_slice_picture(self.scored_scan, self.findings, self.withheld)
 
-    def sheet(self) -> Image.Image:
+    def sheet(self) -> "Image.Image":
         """Return the explanation sheet; see `explanation_sheet`."""
+        from meninx._render.explanation_sheet import explanation_sheet
+
         return explanation_sheet(self.scored_scan, self.findings, self.withheld)
 
     def brief(self) -> Findings:
@@ -138,7 +149,7 @@ class Result:
         return replace(self.findings, slices=(hottest,) if hottest else ())
 
 
-def explain(scan: Scan, detector: Detector) -> Image.Image:
+def explain(scan: Scan, detector: Detector) -> "Image.Image":
     """Draw why a scan has its answer: the hottest slice with its heat map, and all scores.
 
     Args:

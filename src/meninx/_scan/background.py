@@ -19,6 +19,7 @@ from meninx._scan.intensity import (
     foreground,
     intensity_range,
 )
+from meninx._scan.order_statistics import count_distinct, median
 from meninx._scan.scan import Scan
 from meninx._scan.warning import ScanWarning
 
@@ -82,7 +83,7 @@ def without_padding(voxels: Float32Array, slice_axis: int) -> Float32Array:
     at_frame = np.concatenate([side.ravel() for side in _frame(slices)])
     measured = at_frame[np.isfinite(at_frame)]
     enough = measured.size >= _ENOUGH_MEASURED * at_frame.size
-    level = np.median(measured) if enough else voxels[~missing].min()
+    level = median(measured) if enough else voxels[~missing].min()
     filled = np.where(missing, np.float32(level), voxels)
     unmeasured = np.moveaxis(missing, slice_axis, 0)
     outside = reached_from_frame(unmeasured | ~np.moveaxis(foreground(filled), slice_axis, 0))
@@ -173,7 +174,7 @@ def _blank_at_one_end(blank: Mask, shares: NDArray[np.float64], first: int, last
 def is_mask(voxels: Float32Array) -> bool:
     """Return whether a volume has as few distinct values as a mask."""
     steps = tuple(slice(None, None, max(1, side // SAMPLED_SIDE)) for side in voxels.shape)
-    return len(np.unique(voxels[steps])) < MIN_VALUES
+    return count_distinct(voxels[steps]) < MIN_VALUES
 
 
 def with_dark_air(scan: Scan) -> Scan:
@@ -193,12 +194,12 @@ def with_dark_air(scan: Scan) -> Scan:
     sample = slices[:: max(1, len(slices) // _ENOUGH_SLICES)]
     low, high = intensity_range(sample) if scan.is_volume else scan.slice(0).intensity_range
     at_frame = np.concatenate([side.ravel() for side in _frame(sample)])
-    air = float(np.median(at_frame))
+    air = median(at_frame)
     span = high - low
     darkest, brightest = low + _GRAY_AIR[0] * span, low + _GRAY_AIR[1] * span
     if not darkest < air < brightest:
         return scan
-    deviation = float(np.median(np.abs(at_frame - air)))
+    deviation = median(np.abs(at_frame - air))
     if deviation > _EVEN_AIR * span:
         return scan
     # A constant background has no noise: all other values are the head.

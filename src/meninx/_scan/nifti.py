@@ -33,6 +33,8 @@ from meninx._scan.warning import ScanWarning
 # nibabel logs every irregularity that it corrects, and raises the others.
 logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)
 
+# Bytes before the voxels of a NIfTI-1 file without extensions.
+NIFTI_1_BYTES = 352
 MGH_HEADER_BYTES, GOOD_RAS_AT = 284, 28
 # After the voxels, FreeSurfer writes TR, flip angle, TE and tags such as commands.
 _MGH_FOOTER_BYTES = MIB
@@ -265,15 +267,7 @@ def _analyze_affine(
 def _affine(
     image: nibabel.Nifti1Image, spacing_mm: Spacing | None
 ) -> tuple[Float64Array, tuple[ScanWarning, ...]]:
-    """Return the affine in LPS, mm, and a warning if it is doubtful.
-
-    Args:
-        image: Image as nibabel opens it.
-        spacing_mm: Voxel size that replaces the file's; None for the file's.
-
-    Raises:
-        GeometryError: If neither the file nor the user gives a spacing.
-    """
+    """Return the affine in LPS, mm, and a warning if it is doubtful; raise if no size is given."""
     header = image.header
     if spacing_mm is None:
         _check_spacing(header)
@@ -372,10 +366,31 @@ def write_nifti(voxels: NDArray[np.generic], scan: Scan, path: Path) -> None:
     Raises:
         OptionError: If the scan is a picture without geometry.
     """
-    image = nibabel.Nifti1Image(voxels, RAS_TO_LPS @ affine_of(scan))
-    image.header.set_xyzt_units("mm")
+    image = _image_of(voxels, scan)
     path.parent.mkdir(parents=True, exist_ok=True)
     nibabel.save(image, path)
+
+
+def _image_of(voxels: NDArray[np.generic], scan: Scan) -> nibabel.Nifti1Image:
+    image = nibabel.Nifti1Image(voxels, RAS_TO_LPS @ affine_of(scan))
+    image.header.set_xyzt_units("mm")
+    return image
+
+
+def nifti_header(voxels: NDArray[np.generic], scan: Scan) -> bytes:
+    """Return what stands before the voxels in a NIfTI file.
+
+    Args:
+        voxels: Values in the shape of the scan, of any type of NIfTI.
+        scan: Scan with an affine.
+
+    Returns:
+        Header of `NIFTI_1_BYTES`.
+    """
+    header = _image_of(voxels, scan).header
+    header["vox_offset"] = NIFTI_1_BYTES
+    content: bytes = header.binaryblock
+    return content.ljust(NIFTI_1_BYTES, b"\0")
 
 
 def stored_voxels(path: Path) -> NDArray[np.generic]:

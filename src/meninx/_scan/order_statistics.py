@@ -1,5 +1,6 @@
 """Look up values of an array by rank: by counting for whole numbers, else by partial sorting."""
 
+import math
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -41,6 +42,36 @@ def ordered(values: NDArray[np.float32], ranks: Sequence[int]) -> Ordered:
         if np.array_equal(whole, steps):
             return _Counted(whole, lowest)
     return _Partitioned(values, ranks)
+
+
+def median(values: NDArray[np.floating]) -> float:
+    """Return the median, as `numpy.median` does, which imports masked arrays for it in 15 ms.
+
+    Args:
+        values: Numbers, shape (n,), n > 0.
+
+    Returns:
+        Mean of the middle one or two; NaN if a value is NaN.
+    """
+    middle = len(values) // 2
+    first = middle if len(values) % 2 else middle - 1
+    in_order = np.partition(values, sorted({first, middle, len(values) - 1}))
+    if np.isnan(in_order[-1]):
+        return math.nan
+    return float(in_order[first : middle + 1].mean())
+
+
+def count_distinct(values: NDArray[np.floating]) -> int:
+    """Return the number of distinct values; `numpy.unique` imports masked arrays, as `median`.
+
+    Args:
+        values: Finite numbers, any shape, at least one.
+
+    Returns:
+        Number of distinct values, at least 1.
+    """
+    in_order = np.sort(values, axis=None)
+    return 1 + int(np.count_nonzero(in_order[1:] != in_order[:-1]))
 
 
 class _Counted:

@@ -7,6 +7,7 @@ only whole words count: "IAC" in CARDIAC is no inner ear.
 import re
 import unicodedata
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import pairwise
 
 from meninx._scan.header_words import (
@@ -25,6 +26,8 @@ from meninx._scan.header_words import (
 )
 
 
+# All slices of a series have the same descriptions.
+@lru_cache(1024)
 def normalized(text: str) -> str:
     """Return a text in capitals without accents, with a blank for other than letters and digits."""
     plain = unicodedata.normalize("NFKD", text.upper().replace("Œ", "OE").replace("Æ", "AE"))

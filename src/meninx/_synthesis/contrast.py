@@ -49,6 +49,12 @@ TISSUES: Mapping[str, Tissue] = {
     "necrosis": Tissue(1900.0, 230.0, 0.97),
     "edema": Tissue(1150.0, 160.0, 0.92),
 }
+# Blood after days to weeks, extracellular methemoglobin, and the hemosiderin that stays (Bradley
+# 1993, Radiology 189:15). Apart, so that signals of all other tissues stay the same by seed.
+BLOOD: Mapping[str, Tissue] = {
+    "blood": Tissue(330.0, 110.0, 0.85),
+    "hemosiderin": Tissue(900.0, 18.0, 0.7),
+}
 # Longitudinal relaxivity of gadolinium chelates at 1.5 T and 37 degrees, l/(mmol s)
 # (Rohrer et al. 2005, Invest Radiol 40:715: 4.1 to 4.7 for most).
 _RELAXIVITY = 4.3
@@ -121,8 +127,8 @@ def varied_tissues(rng: np.random.Generator) -> dict[str, Tissue]:
     Healthy tissue varies by some percent, tumors by tens of percent, as in the literature.
     """
     varied = {}
-    for name, tissue in TISSUES.items():
-        spread = 0.2 if name in ("tumor_solid", "necrosis", "edema") else 0.04
+    for name, tissue in (*TISSUES.items(), *BLOOD.items()):
+        spread = 0.2 if name in ("tumor_solid", "necrosis", "edema", *BLOOD) else 0.04
         t1, t2, uptake = np.exp(rng.normal(0, spread, 3))
         varied[name] = replace(
             tissue, t1=tissue.t1 * t1, t2=tissue.t2 * t2, uptake=tissue.uptake * uptake
@@ -146,4 +152,5 @@ def random_signals(rng: np.random.Generator) -> dict[str, float]:
         signals[name] = brain + float(rng.uniform(0.12, 0.5) * rng.choice((-1, 1)))
     signals["air"] = 0.0
     signals["bone"] = float(rng.uniform(0.0, 0.15))
+    signals |= {name: float(rng.uniform(0.05, 1.0)) for name in BLOOD}
     return {name: float(np.clip(value, 0, 1.2)) for name, value in signals.items()}

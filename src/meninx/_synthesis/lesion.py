@@ -1,7 +1,7 @@
 """Build gliomas, meningiomas and pituitary tumors, with edema and mass effect."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -11,6 +11,8 @@ from meninx._synthesis.shapes import Float32Array, SmoothNoise, ellipsoid, insid
 
 LesionKind = Literal["glioma", "meningioma", "pituitary"]
 KINDS: tuple[LesionKind, ...] = ("glioma", "meningioma", "pituitary")
+# Half the thickness of a layer of blood, mm.
+_BLOOD_MM = 2.0
 # Share of the lesion's volume that displaces brain; the rest infiltrates it.
 _MASS_EFFECT = 0.45
 
@@ -31,6 +33,9 @@ class Site:
         bulge: Deviation of its shape from a ball, mm.
         solidity: Share of tumor in its tissue, 0..1.
         heterogeneity: Relative standard deviation of its signal.
+        core: Tissue of its core: `necrosis`, or `csf` in a cavity.
+        blood: Share of the core's wall that is covered by blood, 0..1.
+        stain: Width of the hemosiderin around it, mm; 0 for none.
     """
 
     kind: LesionKind
@@ -44,6 +49,9 @@ class Site:
     bulge: float = 0.0
     solidity: float = 1.0
     heterogeneity: float = 0.0
+    core: Literal["necrosis", "csf"] = "necrosis"
+    blood: float = 0.0
+    stain: float = 0.0
 
 
 class Lesion:
@@ -54,15 +62,21 @@ class Lesion:
             homogeneous (`meningioma`) or growing out of the sella (`pituitary`).
         head: Head in which it grows.
         seed: Seed of its position and shape; the same seed makes the same lesion.
+        treated: Whether a glioma was treated: a thin ring, or a cavity with or without a bright
+            rim, some with blood on the wall.
     """
 
-    def __init__(self, kind: LesionKind, head: Anatomy, seed: int) -> None:
+    def __init__(
+        self, kind: LesionKind, head: Anatomy, seed: int, *, treated: bool = False
+    ) -> None:
         rng = np.random.default_rng((seed, 2))
         self._noise = SmoothNoise(rng, 9.0)
         self._spread = SmoothNoise(rng, 15.0)
         self._texture = SmoothNoise(np.random.default_rng((seed, 10)), 7.0)
         self._head = head
         self.site = _SITES[kind](rng, head)
+        if treated and kind == "glioma":
+            self.site = _treated(np.random.default_rng((seed, 12)), self.site)
 
     def displaced(self, points: Float32Array) -> Float32Array:
         """Return the positions before mass effect of the tissue now at `points`.
@@ -100,7 +114,16 @@ class Lesion:
         if site.necrosis:
             core = body + site.radius * (1 - site.necrosis) - 1.2 * self._noise(points)
             core -= 0.5 * site.bulge * self._texture(points)
-            yield "necrosis", inside(core, softness)
+            if site.stain:
+                stain = (np.abs(core) - site.stain).astype(np.float32)
+                yield "hemosiderin", 0.8 * inside(stain, softness)
+            yield site.core, inside(core, softness)
+            if site.blood:
+                # A layer inside the wall, in patches.
+                layer = np.abs(core + _BLOOD_MM) - _BLOOD_MM
+                bare = 6 * (1 - 2 * site.blood + self._spread(points))
+                covered = np.maximum(layer, bare).astype(np.float32)
+                yield "blood", inside(covered, softness)
 
     def texture(self, points: Float32Array) -> Float32Array:
         """Return the factor of the lesion's signal at points, mean 1, shape (n,)."""
@@ -139,6 +162,26 @@ def _glioma(rng: np.random.Generator, head: Anatomy) -> Site:
         bulge=float(rng.uniform(0.05, 0.3) * radius),
         solidity=float(rng.uniform(0.5, 1.0)),
         heterogeneity=float(rng.uniform(0.0, 0.25)),
+    )
+
+
+def _treated(rng: np.random.Generator, site: Site) -> Site:
+    """Return a glioma after treatment: a ring, or a cavity with or without a bright rim."""
+    form = str(rng.choice(("ring", "rimmed cavity", "bare cavity"), p=(0.35, 0.4, 0.25)))
+    radius = max(site.radius, 9.0)
+    # Thickness of what enhances, mm.
+    rim = {"ring": rng.uniform(1.5, 4.0), "rimmed cavity": rng.uniform(0.8, 2.5)}.get(form, 0.0)
+    return replace(
+        site,
+        radius=radius,
+        necrosis=1 - float(rim) / radius,
+        core="necrosis" if form == "ring" else "csf",
+        solidity=1.0 if rim else float(rng.uniform(0.0, 0.4)),
+        lobes=float(rng.uniform(0.5, 1.6)),
+        bulge=float(rng.uniform(0.1, 0.35) * radius),
+        edema=float(rng.choice((rng.uniform(2, 6), rng.uniform(6, 20)))),
+        blood=float(rng.choice((0.0, rng.uniform(0.2, 0.7)), p=(0.5, 0.5))),
+        stain=float(rng.choice((0.0, rng.uniform(0.5, 1.2)), p=(0.6, 0.4))),
     )
 
 

@@ -97,14 +97,20 @@ class Phantom:
         seed: Seed of anatomy, tissues and lesion; the same seed makes the same person.
         lesion: Kind of lesion; None for a tumor-free person.
         head: Anatomy of the head; None for a new one made of shapes.
+        treated: Whether a glioma was treated (`Lesion`).
     """
 
     def __init__(
-        self, seed: int, lesion: LesionKind | None = None, head: Anatomy | None = None
+        self,
+        seed: int,
+        lesion: LesionKind | None = None,
+        head: Anatomy | None = None,
+        *,
+        treated: bool = False,
     ) -> None:
         self.seed = seed
         self.head = head or Head(seed)
-        self.lesion = Lesion(lesion, self.head, seed) if lesion else None
+        self.lesion = Lesion(lesion, self.head, seed, treated=treated) if lesion else None
         self._tissues = varied_tissues(np.random.default_rng((seed, 3)))
         if lesion == "glioma" and np.random.default_rng((seed, 8)).random() < _NOT_ENHANCING:
             self._tissues["tumor_solid"] = replace(self._tissues["tumor_solid"], uptake=0.0)

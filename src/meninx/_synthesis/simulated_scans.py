@@ -60,13 +60,14 @@ def _template(path: Path) -> HeadTemplate:
 
 
 def simulated_stacks(
-    template: Path | None, seeds: Several[int]
+    template: Path | None, seeds: Several[int], treated: float = 0.0
 ) -> Iterator[tuple[Scan, NDArray[np.uint8]]]:
     """Yield short stacks of slices, in random sequences, planes and positions.
 
     Args:
         template: File of a real head in T1; None for heads made of shapes.
         seeds: Seeds, one per head; every second head has a lesion.
+        treated: Share of gliomas that were treated: rings, cavities, blood; 0..1.
 
     Yields:
         Scans of `SLICES_PER_STACK` slices with the tumor mask in the same shape: up to
@@ -76,7 +77,8 @@ def simulated_stacks(
         rng = np.random.default_rng((seed, 9))
         kind = KINDS[int(rng.choice(len(KINDS), p=_KIND_SHARES))] if number % 2 == 0 else None
         head = AugmentedHead(_template(template), seed) if template else None
-        phantom = Phantom(seed, kind, head)
+        after = bool(np.random.default_rng((seed, 14)).random() < treated)
+        phantom = Phantom(seed, kind, head, treated=after)
         for part in range(STACKS_PER_HEAD):
             through = kind is not None and part >= _BESIDE_LESION
             try:

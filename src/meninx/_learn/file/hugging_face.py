@@ -112,6 +112,10 @@ def _config_of(card: ModelCard) -> dict[str, Any]:
             "picture": _scale_of(calibration.picture),
             "volume": _scale_of(calibration.volume),
             **{name: _scale_of(own) for name, own in calibration.by_sequence.items()},
+            **{
+                f"{name} picture": _scale_of(own)
+                for name, own in calibration.picture_by_sequence.items()
+            },
         },
         "ood_threshold": card.ood_threshold,
         "manifest_sha256": card.manifest_sha256,

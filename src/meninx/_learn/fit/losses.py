@@ -8,14 +8,19 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from meninx._learn.input.augmentation.batch import SliceBatch
+from meninx._learn.input.visible import UNSEEN
 from meninx._learn.model.network import CELL_STRIDE
 from meninx._learn.recipe import LossRecipe
 
 # Smallest coverage of a tumor cell; coverage below which a cell is tumor-free. Others do not count.
 TUMOR_COVERAGE, TUMOR_FREE_COVERAGE = 0.4, 0.02
+# Coverage of a pixel from which on its tumor can be seen, a little above that of places that can't.
+SEEN = 1.2 * UNSEEN / 255
 
 
-def cell_targets(mask: Tensor, stride: int = CELL_STRIDE) -> tuple[Tensor, Tensor]:
+def cell_targets(
+    mask: Tensor, stride: int = CELL_STRIDE, *, marked: bool = False
+) -> tuple[Tensor, Tensor]:
     """Return which cells are tumor and which are tumor-free; the others do not count.
 
     A tumor that fills 40 % of no cell still has one tumor cell: the one that it covers most.
@@ -23,14 +28,17 @@ def cell_targets(mask: Tensor, stride: int = CELL_STRIDE) -> tuple[Tensor, Tenso
     Args:
         mask: Tumor coverage 0..1, shape (b, 1, h, w).
         stride: Side of a cell, pixels.
+        marked: Whether places of a tumor that can't be seen are marked (`visible.UNSEEN`): they
+            make no cell a tumor, nor tumor-free.
 
     Returns:
         Masks of tumor cells and of tumor-free cells, shape (b, m, n), bool.
     """
     coverage = F.avg_pool2d(mask, stride)[:, 0]  # [b, m, n]
-    most = coverage.flatten(1).amax(1)[:, None, None]
+    seen = F.avg_pool2d(mask * (mask > SEEN), stride)[:, 0] if marked else coverage
+    most = seen.flatten(1).amax(1)[:, None, None]
     threshold = torch.where(most > 0.06, most.clamp(max=TUMOR_COVERAGE), TUMOR_COVERAGE)
-    return coverage >= threshold, coverage < TUMOR_FREE_COVERAGE
+    return seen >= threshold, coverage < TUMOR_FREE_COVERAGE
 
 
 def cell_loss(
@@ -48,7 +56,9 @@ def cell_loss(
         Loss, a scalar, 0 and more.
     """
     known = (~batch.unmasked).float()[:, None, None]  # [b, 1, 1]
-    tumor, free = (cells.float() * known for cells in cell_targets(batch.mask, stride))
+    marked = options.smallest_contrast > 0
+    targets = cell_targets(batch.mask, stride, marked=marked)
+    tumor, free = (cells.float() * known for cells in targets)
     per_cell = F.binary_cross_entropy_with_logits(cell_logits, tumor, reduction="none")  # [b, m, n]
     weight = free + options.tumor_cell * tumor
     # The hardest cells have the same area for every size of cell.

@@ -23,6 +23,7 @@ from meninx._learn.fit.epochs import EpochTable
 from meninx._learn.fit.module import DetectorTraining
 from meninx._learn.input.dataset import SliceDataset
 from meninx._learn.input.sampling import ShareSampler, TrainingLoader, weights_of
+from meninx._learn.input.visible import with_visible_masks
 from meninx._learn.model.network import take_shape
 from meninx._learn.recipe import Recipe, TrainingRecipe
 from meninx._processes import local_process_count, local_rank, process_count, rank
@@ -118,7 +119,8 @@ def fit(
         further: Further callbacks.
     """
     training = module.recipe.training
-    loader = training_loader(training_set, module.recipe)
+    visible = with_visible_masks(training_set, module.recipe.loss.smallest_contrast)
+    loader = training_loader(visible, module.recipe)
     loader.sampler.epoch = module.first_epoch
     if checkpoint is not None:
         saved = torch.load(checkpoint, map_location="cpu", weights_only=True)

@@ -245,7 +245,10 @@ def read_examples(
     if sampling.simulated > 0:
         log.info("simulating heads")
         learned += simulated_examples(
-            sampling.phantoms, sampling.augmented_heads, tuple(RealHead(head) for head in heads)
+            sampling.phantoms,
+            sampling.augmented_heads,
+            tuple(RealHead(head) for head in heads),
+            sampling.treated,
         )
     if len({example.is_tumor for example in learned}) < 2:
         raise DataError(

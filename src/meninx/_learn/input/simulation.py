@@ -33,12 +33,14 @@ class HeadJob(NamedTuple):
         person: Name of the person; empty where it is not known.
         fold: Fold of the person's scans; 0 for none.
         seeds: Seed of each head; every second head gets a lesion, so that heads do not reveal it.
+        treated: Share of gliomas that were treated, 0..1.
     """
 
     template: Path | None
     person: str
     fold: int
     seeds: tuple[int, ...]
+    treated: float
 
 
 # Number of heads per job: preparing a real head takes as long as making ten.
@@ -54,7 +56,10 @@ def _in_parts(seeds: Several[int]) -> list[tuple[int, ...]]:
 
 @lru_cache(maxsize=1)  # shared by the folds of a cross-validation
 def simulated_examples(
-    phantoms: int, augmented_heads: int = 0, heads: tuple[RealHead, ...] = ()
+    phantoms: int,
+    augmented_heads: int = 0,
+    heads: tuple[RealHead, ...] = (),
+    treated: float = 0.0,
 ) -> tuple[Example, ...]:
     """Return slices of simulated heads, every other head with a lesion, in random planes.
 
@@ -62,6 +67,7 @@ def simulated_examples(
         phantoms: Number of heads made of shapes.
         augmented_heads: Number of heads made from each real head.
         heads: Real heads.
+        treated: Share of gliomas that were treated: rings, cavities, blood; 0..1.
 
     Returns:
         Up to three stacks of four slices a head, fewer where some are blank.
@@ -70,10 +76,12 @@ def simulated_examples(
         InputError: If a real head can't be read or used.
     """
     seeds = [FIRST_TRAINING_SEED + number for number in range(phantoms)]
-    jobs = [HeadJob(None, "", 0, part) for part in _in_parts(seeds)]
+    jobs = [HeadJob(None, "", 0, part, treated) for part in _in_parts(seeds)]
     for which, head in enumerate(heads):
         seeds = [FIRST_AUGMENTED_SEED + n * len(heads) + which for n in range(augmented_heads)]
-        jobs += [HeadJob(head.path, head.person, head.fold, part) for part in _in_parts(seeds)]
+        jobs += [
+            HeadJob(head.path, head.person, head.fold, part, treated) for part in _in_parts(seeds)
+        ]
     examples: list[Example] = []
     # A real head takes seconds and some 100 MB to prepare, so one process makes many heads from it.
     with multiprocessing.get_context("fork").Pool(min(len(jobs), os.cpu_count() or 1)) as pool:
@@ -86,7 +94,7 @@ def simulated_examples(
 def _examples_of_job(job: HeadJob) -> list[Example]:
     return [
         example
-        for scan, mask in simulated_stacks(job.template, job.seeds)
+        for scan, mask in simulated_stacks(job.template, job.seeds, job.treated)
         for example in examples_of_scan(scan, mask, job.person, job.fold)
     ]
 

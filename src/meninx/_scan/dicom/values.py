@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from pydicom import Dataset
@@ -17,6 +18,11 @@ PIXELS = Tag("PixelData")
 _FIRST_GROUP = 0x0008
 
 
+@cache
+def _tag_of(name: str) -> BaseTag:
+    return Tag(name)
+
+
 def _value_of(dataset: Dataset, name: str) -> Any:
     """Return a value as pydicom converts it; None if it is missing, empty or unreadable.
 
@@ -27,8 +33,12 @@ def _value_of(dataset: Dataset, name: str) -> Any:
     Returns:
         The value.
     """
+    # As `dataset.get(name)`, whose detour for what is missing ends in an exception: many are.
+    tag = _tag_of(name)
+    if tag not in dataset.keys():  # noqa: SIM118 - `in dataset` makes a tag anew
+        return None
     try:
-        value = dataset.get(name)
+        value = dataset[tag].value
     except Exception:  # noqa: BLE001 - pydicom documents no list of what bytes make it raise
         return None
     return None if value == "" else value
@@ -119,9 +129,10 @@ class FunctionalGroups:
 
 def stored(dataset: Dataset, name: str) -> str:
     """Return a value as it is stored: conversion may fail and takes longer."""
-    if name not in dataset:
+    tag = _tag_of(name)
+    if tag not in dataset.keys():  # noqa: SIM118 - see `_value_of`
         return ""
-    raw = dataset.get_item(name).value
+    raw = dataset.get_item(tag).value
     if isinstance(raw, MultiValue | list | tuple):
         return "\\".join(_as_text(part) for part in raw if part is not None)
     return "" if raw is None else _as_text(raw).strip("\0 ")

@@ -1,6 +1,8 @@
 """Files of a study: for the viewer, and exports as JSON, CSV, DICOM and PDF."""
 
-from fastapi import APIRouter, Request, Response
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 
 from meninx._web.pages.reports import measured_of, report_html, report_pdf
@@ -16,7 +18,8 @@ from meninx._web.store.audit import record
 from meninx._web.studies.exports import csv_export, study_export
 from meninx._web.studies.measurements import measurements_of
 from meninx._web.studies.opinions import opinions_of
-from meninx._web.studies.sending import send_file
+from meninx._web.studies.sending import send_file, send_slices
+from meninx._web.studies.slice_files import SLICES
 
 export_pages = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
@@ -29,9 +32,14 @@ def study_file(
     reader: ReaderNeeded,
     session: SessionNeeded,
     web: WebNeeded,
+    near: Annotated[int | None, Query(ge=0)] = None,
+    most: Annotated[int, Query(ge=1, le=64)] = 1,
 ) -> Response:
-    """Send a volume, a heat map or a picture to the viewer, unless the browser has it."""
-    return send_file(request, shown_file(web, study_of(session, reader, study_id), name))
+    """Send a volume, slices of it, a heat map or a picture, unless the browser has it."""
+    path = shown_file(web, study_of(session, reader, study_id), name)
+    if path.suffix == SLICES:
+        return send_slices(request, path, near, most)
+    return send_file(request, path)
 
 
 @export_pages.get("/studies/{study_id}/finding.json")

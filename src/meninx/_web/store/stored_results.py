@@ -27,6 +27,8 @@ class Shown:
         withheld: Why there is no heat map, in words; None where there is one.
         regions: Hot regions of the heat map, the hottest first; none without one.
         midline_mm: LPS x of the middle of the head, mm; None where it is not known.
+        gray: Lowest value, both ends of the automatic window, highest value; None where a volume
+            was stored by an earlier version, as NIfTI.
         affine: Voxel index to LPS mm, four rows of four; None for a picture.
         spacing_mm: Distance between voxels along i, j and k, mm; None where it is not known.
     """
@@ -43,6 +45,7 @@ class Shown:
     withheld: str | None = None
     regions: tuple[Region, ...] = ()
     midline_mm: float | None = None
+    gray: tuple[float, float, float, float] | None = None
     affine: tuple[tuple[float, ...], ...] | None = None
     spacing_mm: tuple[float, float, float] | None = None
 
@@ -50,7 +53,7 @@ class Shown:
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
         """Return what `as_json` stored."""
         i, j, k = stored["shape"]
-        affine, spacing = stored["affine"], stored["spacing_mm"]
+        affine, spacing, gray = stored["affine"], stored["spacing_mm"], stored.get("gray")
         # A study that was scored before regions were listed has none until it is scored again.
         regions = stored.get("regions", ())
         values: dict[str, Any] = {
@@ -59,6 +62,7 @@ class Shown:
             "regions": tuple(map(Region.from_json, regions)),
             "affine": None if affine is None else tuple(map(tuple, affine)),
             "spacing_mm": None if spacing is None else tuple(spacing),
+            "gray": None if gray is None else tuple(gray),
         }
         return cls(**values)
 

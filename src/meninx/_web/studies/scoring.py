@@ -37,6 +37,8 @@ WHY = {
 
 # Images of a refused series that its preview shows.
 _MAX_PREVIEWED = 9
+# Share of voxels other than 0 below which the others are no tissue.
+_MOSTLY = 0.4
 
 
 def score_study(
@@ -221,17 +223,20 @@ def _write_viewer_files(scan: Scan, result: "Result", out: Path, number: int) ->
     """
     from meninx._render.thumbnail import FIRST_IMAGE, THUMBNAIL, thumbnail
     from meninx._scan.nifti import write_nifti
+    from meninx._web.studies.slice_files import SLICES, write_slices
 
     # A picture has no geometry; with an identity affine it is shown as it is stored.
     with_affine = scan
     if scan.affine is None:
         with_affine = Scan(scan.name, scan.voxels, np.eye(4), slice_axis=2)
-    write_nifti(_as_stored(scan.voxels), with_affine, out / f"{number}.nii{PACKED}")
+    first = _first_slice(scan, result.findings)
+    write_slices(_as_stored(scan.voxels), with_affine, out / f"{number}{SLICES}", first)
     thumbnail(scan, result.findings, THUMBNAIL).save(out / f"{number}-thumb.png")
     thumbnail(scan, result.findings, FIRST_IMAGE).save(out / f"{number}-first.jpg", quality=85)
     i, j, k = scan.voxels.shape
     shown = Shown(
-        volume=f"{number}.nii",
+        volume=f"{number}{SLICES}",
+        gray=_gray_values(scan.voxels),
         thumb=f"{number}-thumb.png",
         first=f"{number}-first.jpg",
         shape=(i, j, k),
@@ -267,8 +272,39 @@ def _spacing(scan: Scan) -> tuple[float, float, float] | None:
     return i, j, k
 
 
+def _first_slice(scan: Scan, findings: Findings) -> int:
+    """Return the index of the slice that the viewer shows first: the hottest, else the middle."""
+    hottest = max(findings.slices, key=lambda scored: scored.probability, default=None)
+    return hottest.index if hottest else len(scan) // 2
+
+
+def _gray_values(voxels: NDArray[np.float32]) -> tuple[float, float, float, float]:
+    """Return the lowest value of a volume, its automatic window, and its highest value.
+
+    Args:
+        voxels: Voxels.
+
+    Returns:
+        Minimum, lower and upper end of the window, maximum. The window has 96 % of the values of
+        the middle half along each axis; of its values other than 0 if most are 0, as around a head
+        without skull.
+    """
+    middle = voxels[tuple(slice(side // 4, side - side // 4) for side in voxels.shape)]
+    tissue = middle[middle != 0]
+    is_masked = tissue.size < _MOSTLY * middle.size
+    low, high = np.percentile(tissue if is_masked and tissue.size else middle, (2, 98))
+    lowest, highest = float(voxels.min()), float(voxels.max())
+    low = min(float(low), 0.0) if is_masked else float(low)
+    if low >= high:
+        return lowest, lowest, highest, highest
+    return lowest, low, float(high), highest
+
+
 def _as_stored(voxels: NDArray[np.float32]) -> NDArray[np.generic]:
-    """Return voxels as 16-bit integers if they are whole numbers of that range: half the bytes."""
-    if np.abs(voxels).max() < 2**15 and (voxels == np.rint(voxels)).all():
-        return voxels.astype(np.int16)
+    """Return voxels as integers of 8 or 16 bits if they are whole numbers of that range."""
+    if (voxels != np.rint(voxels)).any():
+        return voxels
+    for kind in (np.uint8, np.int16):
+        if np.iinfo(kind).min <= voxels.min() and voxels.max() <= np.iinfo(kind).max:
+            return voxels.astype(kind)
     return voxels

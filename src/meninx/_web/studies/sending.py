@@ -12,6 +12,7 @@ from pathlib import Path
 from fastapi import Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 
+from meninx._web.studies.slice_files import near_slices, sent_length, sent_parts
 from meninx._web.studies.study_files import PACKED
 
 # No proxy caches it for others; a browser asks each time, so that rights are checked again.
@@ -41,7 +42,7 @@ def send_file(request: Request, path: Path, media_type: str | None = None) -> Re
     """
     is_packed = path.suffix == PACKED
     sent_packed = is_packed and accepts_gzip(request.headers.get("accept-encoding", ""))
-    tag = _tag_of(path, unpacked=is_packed and not sent_packed)
+    tag = _tag_of(path, "unpacked" if is_packed and not sent_packed else "")
     headers = {"ETag": tag, "Cache-Control": CACHING}
     if is_packed:
         headers["Vary"] = "Accept-Encoding"
@@ -53,6 +54,29 @@ def send_file(request: Request, path: Path, media_type: str | None = None) -> Re
     if sent_packed:
         headers["Content-Encoding"] = "gzip"
     return FileResponse(path, media_type=media_type, headers=headers)
+
+
+def send_slices(request: Request, path: Path, near: int | None, most: int) -> Response:
+    """Return the response that sends a volume slice by slice, or status 304 if the browser has it.
+
+    Args:
+        request: Request, with its If-None-Match.
+        path: File of `write_slices`.
+        near: Index of the slice to send first, with its neighbors alone; None for all slices.
+        most: Number of slices to send at most, with `near`.
+
+    Returns:
+        Raw deflate, or status 304.
+    """
+    wanted = None if near is None else near_slices(path, near, most)
+    tag = _tag_of(path, f"{wanted}")
+    headers = {"ETag": tag, "Cache-Control": CACHING}
+    if has_tag(request.headers.get("if-none-match", ""), tag):
+        return Response(status_code=304, headers=headers)
+    headers["Content-Length"] = str(sent_length(path, wanted))
+    return StreamingResponse(
+        sent_parts(path, wanted), media_type="application/octet-stream", headers=headers
+    )
 
 
 def accepts_gzip(accepted: str) -> bool:
@@ -70,10 +94,10 @@ def has_tag(condition: str, tag: str) -> bool:
     return tag in tags or tags == ["*"]
 
 
-def _tag_of(path: Path, *, unpacked: bool) -> str:
-    """Return an ETag, which differs once the file or the coding that it is sent in differs."""
+def _tag_of(path: Path, sent: str) -> str:
+    """Return an ETag, which differs once the file, its coding or what is sent of it differs."""
     status = path.stat()
-    version = f"{status.st_mtime_ns} {status.st_size} {unpacked}"
+    version = f"{status.st_mtime_ns} {status.st_size} {sent}"
     return f'"{hashlib.sha256(version.encode()).hexdigest()[:32]}"'
 
 

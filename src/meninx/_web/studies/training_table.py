@@ -6,7 +6,6 @@ A hospital improves its own detector with it: a row for each series that its rea
 import csv
 import hashlib
 import hmac
-import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,6 +29,7 @@ from meninx._web.store.settings import Settings
 from meninx._web.store.stored_results import Shown
 from meninx._web.studies.opinions import opinions_of
 from meninx._web.studies.series import SeriesView, series_views
+from meninx._web.studies.slice_files import SLICES, read_slices
 from meninx._web.studies.study_files import PACKED, SHOWN
 
 TABLE, VOLUMES, MASKS = "table.csv", "volumes", "masks"
@@ -253,7 +253,7 @@ def _write(
     Returns:
         Their paths in the output folder; the mask's is empty where nobody marked a place.
     """
-    voxels = stored_voxels(folder / f"{shown.volume}{PACKED}")
+    voxels = _voxels_of(shown, folder)
     mask = _mask_of(shown, places, folder)
     for kind in (VOLUMES, MASKS):
         (out / kind).mkdir(parents=True, exist_ok=True)
@@ -263,16 +263,24 @@ def _write(
         suffix = "png"
     else:
         picture, suffix = f"{VOLUMES}/{name}.nii.gz", "nii.gz"
-        shutil.copyfile(folder / f"{shown.volume}{PACKED}", out / picture)
+        grid = Scan(name, voxels.astype(np.float32), np.array(shown.affine))
+        write_nifti(voxels, grid, out / picture)
     if not mask.any():
         return picture, ""
     place = f"{MASKS}/{name}.{suffix}"
     if shown.affine is None:
         Image.fromarray(mask[:, :, 0].T.astype(np.uint8) * 255).save(out / place)
     else:
-        grid = Scan(name, voxels.astype(np.float32), np.array(shown.affine))
         write_nifti(mask.astype(np.uint8), grid, out / place)
     return picture, place
+
+
+def _voxels_of(shown: Shown, folder: Path) -> NDArray[np.generic]:
+    """Return the voxels of a series; an earlier version stored them as NIfTI."""
+    path = folder / shown.volume
+    if path.suffix == SLICES:
+        return read_slices(path, shown.shape, shown.slice_axis)
+    return stored_voxels(path.with_name(path.name + PACKED))
 
 
 def _gray(voxels: NDArray[np.generic]) -> Image.Image:

@@ -213,6 +213,7 @@ def _pane(view: SeriesView, shown: Shown) -> dict[str, Any]:
         "heat": files + shown.heat if shown.heat else None,
         "plane": shown.plane,
         "shape": shown.shape,
+        "gray": shown.gray,
         "axis": shown.slice_axis,
         "geometry": shown.geometry,
         "slices": [scored.index for scored in slices],

@@ -1,1 +1,1 @@
-function e(e,t=document){for(let n of t.querySelectorAll(`[data-needs="${e}"]`))n.disabled=!1}var t=()=>document.querySelector(`meta[name="csrf"]`)?.content??``;export{e as n,t};
+function e(e,t=document){for(let n of t.querySelectorAll(`[data-needs="${e}"]`))n.disabled=!1}var t=e=>e.trim()?Number(e.trim().replace(`,`,`.`)):NaN;function n(e){let t=e.trim().split(/\s*;\s*|,?\s+/);return t.length>1?t.map(e=>e.replace(`,`,`.`)).join(`,`):e.trim()}var r=()=>document.querySelector(`meta[name="csrf"]`)?.content??``;export{e as i,t as n,n as r,r as t};

@@ -7,8 +7,8 @@ from onnx import TensorProto, helper
 from PIL import Image
 
 from meninx._assess.classifiers import _keys_of
+from meninx._assess.evaluate_model import evaluate, load_model
 from meninx._assess.evaluation_report import verdict
-from meninx._assess.judging import evaluate, load_model
 from meninx._assess.occlusion import GRID, lost_logits
 from meninx._assess.onnx_classifier import ClassifierSettings, tumor_logits
 from meninx._data.manifest import read_manifest
@@ -22,7 +22,7 @@ from tests.conftest import coarse_grid
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     """Ten phantoms as pictures, with their manifest."""
-    folder = tmp_path_factory.mktemp("judged")
+    folder = tmp_path_factory.mktemp("evaluated")
     list(write_studies(make_studies(10, 40, coarse_grid), folder, "png"))
     return folder
 
@@ -128,7 +128,7 @@ def test_settings_that_do_not_fit_are_refused(data, manifest, tmp_path, settings
         load_model(path, manifest, classifier=settings)
 
 
-def test_a_network_of_others_is_no_detector_and_the_message_says_how_to_judge_it(
+def test_a_network_of_others_is_no_detector_and_the_message_says_how_to_evaluate_it(
     manifest, tmp_path
 ):
     path = mean_network(tmp_path / "mean.onnx")
@@ -247,7 +247,7 @@ def odd(picture):
 """
 
 
-def test_evaluate_judges_a_function_of_a_file(data, tmp_path):
+def test_evaluate_takes_a_function_of_a_file(data, tmp_path):
     """A function that scores by the brightest pixel, of a module beside it."""
     (tmp_path / "helper.py").write_text(
         "def brightness(picture):\n    return picture.convert('L').getextrema()[1] / 300\n"

