@@ -39,6 +39,12 @@ def test_few_slices_in_several_planes_are_refused_once(
     assert "a localizer or a radial series" in str(errors[0])
 
 
+def test_cosines_of_no_plane_are_an_error_of_their_own(tiny_scan, tmp_path, read_all, errors):
+    assert read_all(saved(tiny_scan, tmp_path, [[0] * 6])) == []
+    assert [error.reason for error in errors] == ["geometry"]
+    assert "localizer" not in str(errors[0])
+
+
 def test_a_patient_who_moved_a_little_lies_in_one_plane(tiny_scan, tmp_path, read_all, errors):
     planes = [turned(0.001 * number) for number in range(9)]
     slices = slices_of(tiny_scan)

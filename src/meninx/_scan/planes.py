@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from meninx._errors import UnsupportedScan
+from meninx._errors import GeometryError, UnsupportedScan
 from meninx._scan.frame import Frame
 from meninx._scan.geometry import Float64Array, plane_normal
 from meninx._scan.slice_stack import POSITION_TOLERANCE_MM
@@ -30,7 +30,10 @@ def few_slices_per_plane(frames: Sequence[Frame]) -> UnsupportedScan | None:
     for frame in frames:
         if frame.exclusion is not None or frame.orientation is None or frame.position is None:
             continue
-        normal = plane_normal(frame.orientation)
+        try:
+            normal = plane_normal(frame.orientation)
+        except GeometryError:
+            continue  # reported when the stack is placed
         number = _number_of_plane(normal, normals)
         if number == len(normals):
             normals.append(normal)
