@@ -36,6 +36,33 @@ def bad_dates(dataset, number):
 
 
 @pytest.mark.filterwarnings("ignore:Invalid value")
+@pytest.mark.parametrize("moment", ["256199", "126100", "120061", "noon", "9", "12:30", "1234567"])
+def test_a_time_that_cannot_be_is_left_empty(healthy, tmp_path, moment):
+    def change(dataset, number):
+        del number
+        dataset["StudyTime"]._value = moment
+
+    result, kinds = written(healthy, tmp_path, change)
+    assert result.exit_code == 0, result.output
+    assert {"SC", "SR"} <= set(kinds)
+    assert dcmread(next((tmp_path / "out").rglob("SR-*.dcm"))).StudyTime == ""
+
+
+@pytest.mark.parametrize(
+    "keyword", ["PatientName", "StudyID", "AccessionNumber", "ReferringPhysicianName"]
+)
+def test_several_values_of_an_attribute_that_has_one_are_left_empty(healthy, tmp_path, keyword):
+    def change(dataset, number):
+        del number
+        setattr(dataset, keyword, ["Doe", "Jane"])
+
+    result, kinds = written(healthy, tmp_path, change)
+    assert result.exit_code == 0, result.output
+    assert {"SC", "SR"} <= set(kinds)
+    assert dcmread(next((tmp_path / "out").rglob("SR-*.dcm")))[keyword].is_empty
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value")
 @pytest.mark.parametrize("change", [rounded_cosines, bad_dates])
 def test_results_are_written_despite_bad_headers(healthy, tmp_path, change):
     result, kinds = written(healthy, tmp_path, change)

@@ -21,7 +21,7 @@ from meninx._synthesis.phantom import grid_of
 from meninx._synthesis.phantom_studies import make_study
 from meninx._synthesis.writing import dicom_slice, write_dicom
 from tests.scan.dicom.test_values import put
-from tests.scan.dicom_making import enhanced, save
+from tests.scan.dicom_making import encoded, enhanced, save
 
 TEXTS = (
     "PatientName",
@@ -208,6 +208,59 @@ def test_a_patient_named_like_a_code_leaves_the_codes(sick):
     assert dataset.BodyPartExamined == "HEAD"
     assert list(dataset.ImageType) == ["ORIGINAL", "PRIMARY", "OTHER"]
     assert not dataset.Manufacturer
+
+
+def with_overlay(dataset, *, signed=False, high=11):
+    """Draw a name into the unused bits; return the pixels and the mask of the unused bits."""
+    stored = np.clip(dataset.pixel_array, 0, 2047).astype("<u2")
+    if signed:
+        stored[::2] = -5 & 0x0FFF
+    low = high - 11
+    used = 0x0FFF << low
+    data = (stored << low).astype("<u2")
+    data[3:9, 4:20] |= 0xFFFF ^ used
+    dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 12, high, int(signed)
+    dataset.PixelData = data.tobytes()
+    for element, kind, value in (
+        (0x0010, "US", dataset.Rows),
+        (0x0011, "US", dataset.Columns),
+        (0x0022, "LO", "DOE^JANE"),
+        (0x0040, "CS", "G"),
+        (0x0050, "SS", [1, 1]),
+        (0x0100, "US", 16),
+        (0x0102, "US", 12 if high == 11 else 0),
+        (0x1500, "LO", "of DOE"),
+    ):
+        dataset.add_new(0x60020000 + element, kind, value)
+    return data & used, used
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(("signed", "high"), [(False, 11), (True, 11), (False, 15), (False, 13)])
+def test_an_overlay_in_unused_bits_and_bytes_after_the_pixels_are_removed(
+    sick, packed, signed, high
+):
+    dataset = dicom_slice(sick.scan, 3, 7)
+    shown, used = with_overlay(dataset, signed=signed, high=high)
+    if packed:
+        dataset = encoded(dataset, pydicom.uid.RLELossless)
+        if high != 11:
+            with pytest.raises(UnsupportedScan, match="unused bits below"):
+                Deidentifier(Pseudonyms(b"a" * 32), Removed()).clean(dataset)
+            return
+    else:
+        dataset.PixelData += b"DOE^JANE"
+    removed = Removed()
+    Deidentifier(Pseudonyms(b"a" * 32), removed).clean(dataset)
+    found = np.frombuffer(dataset.PixelData, "<u2").reshape(shown.shape)
+    np.testing.assert_array_equal(found & used, shown)
+    unused = found & (0xFFFF ^ used)
+    sign = np.where(signed & (shown >> 11 > 0), 0xF000, 0)
+    np.testing.assert_array_equal(unused, sign)
+    assert not [tag for tag in dataset.keys() if 0x6000 <= tag.group < 0x6100]  # noqa: SIM118
+    actions = {action for name, action in removed.counts if name == "PixelData"}
+    cut_off = set() if packed else {"bytes after the pixels removed"}
+    assert actions == {"unused bits cleared"} | cut_off
 
 
 def test_burned_in_text_and_other_kinds_are_refused(tmp_path, sick):

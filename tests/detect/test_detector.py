@@ -318,6 +318,8 @@ def test_a_slab_causes_a_warning(detector, sick):
     found = detector.score(replace(sick.scan, voxels=kept))
     assert [warning.code for warning in found.warnings] == ["part_of_head"]
     assert "44 mm of the head" in found.warnings[0].text
+    single = detector.score(replace(sick.scan, voxels=sick.scan.voxels[:, :, 4:5]))
+    assert "11 mm of the head" in single.warnings[0].text
     whole = detector.score(sick.scan)
     assert "part_of_head" not in {warning.code for warning in whole.warnings}
 

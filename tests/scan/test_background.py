@@ -1,11 +1,14 @@
 """Air is found: gray in signed images, NaN or padding in unmeasured voxels."""
 
+from dataclasses import replace
+
 import nibabel
 import numpy as np
 import pytest
 from PIL import Image
 
 from meninx._scan.background import reached_from_frame, with_blank_slices_counted, with_dark_air
+from meninx._scan.completeness import Incomplete
 from meninx._scan.reading import read_scans
 from meninx._scan.scan import Scan
 from tests.scan.dicom_making import save_all, slices_of
@@ -149,6 +152,19 @@ def test_padding_is_background(healthy, tmp_path, value, limit):
     assert not scan.warnings
 
 
+@pytest.mark.parametrize("limit", [None, -1500])
+def test_padding_written_by_the_other_representation_is_found(healthy, tmp_path, limit):
+    voxels = healthy.scan.voxels
+    padded = padded_corners(voxels)
+    series = padded_series(healthy.scan, voxels, padded, -2000, limit)
+    for dataset in series:
+        dataset.add_new("PixelPaddingValue", "US", 2**16 - 2000)
+        if limit is not None:
+            dataset.add_new("PixelPaddingRangeLimit", "US", 2**16 + limit)
+    (scan,) = read(save_all(series, tmp_path))
+    assert scan.voxels[padded].max() < AIR * voxels.max()
+
+
 def test_padding_inside_the_head_is_refused(healthy, tmp_path, errors):
     voxels = healthy.scan.voxels
     padded = padded_corners(voxels)
@@ -210,6 +226,29 @@ def test_blank_slices_amid_a_head_are_missing_ones(healthy, tmp_path, lost, valu
     (scan,) = read(tmp_path / "t2.nii")
     (count,) = scan.incomplete
     assert (count.expected, count.received) == (9, 9 - len(lost))
+
+
+@pytest.mark.parametrize("lost", [slice(5, None), slice(0, 6)])
+def test_blank_slices_beside_a_full_one_are_missing(healthy, lost):
+    voxels = healthy.scan.voxels.copy()
+    voxels[:, :, lost] = 0
+    scan = with_blank_slices_counted(replace(healthy.scan, voxels=voxels))
+    whole = voxels.shape[2]
+    left = whole - len(range(whole)[lost])
+    assert scan.incomplete == (Incomplete("slices (others are blank)", whole, left),)
+
+
+def test_a_slice_that_is_repeated_takes_the_place_of_others(healthy):
+    voxels = healthy.scan.voxels.copy()
+    voxels[:, :, 5:] = voxels[:, :, 4:5]
+    scan = with_blank_slices_counted(replace(healthy.scan, voxels=voxels))
+    whole = voxels.shape[2]
+    assert scan.incomplete == (Incomplete("slices (others repeat one)", whole, 5),)
+
+
+def test_a_volume_enlarged_by_its_nearest_slices_is_complete(healthy):
+    scan = replace(healthy.scan, voxels=np.repeat(healthy.scan.voxels, 5, axis=2))
+    assert with_blank_slices_counted(scan) is scan
 
 
 def test_blank_slices_beyond_a_head_are_background(healthy):

@@ -253,6 +253,42 @@ def test_nrrd_of_several_volumes_is_refused(tmp_path, sizes, kinds, reason):
     assert caught.value.reason == reason
 
 
+@pytest.mark.parametrize(
+    ("sizes", "fields"),
+    [
+        ("7 8 9 1", ""),
+        ("1 7 8 9", ""),
+        ("7 8 9 1", "kinds: domain domain domain list\n"),
+        ("7 8 9 1", "kinds: domain domain domain time\n"),
+        ("7 8 9 1 1", ""),
+    ],
+)
+def test_axes_of_one_entry_of_nrrd_are_dropped(tmp_path, stored, sizes, fields):
+    header = (
+        f"NRRD0004\ntype: short\ndimension: {len(sizes.split())}\nsizes: {sizes}\n{fields}"
+        f"endian: little\nspacings:{' 1.1' * len(sizes.split())}\nencoding: raw\n\n"
+    )
+    data = stored.astype("<i2").tobytes(order="F")
+    (tmp_path / "T2.nrrd").write_bytes(header.encode() + data)
+    (scan,) = read_scans(tmp_path)
+    np.testing.assert_array_equal(scan.voxels, stored)
+
+
+def test_a_space_of_nrrd_with_time_has_its_orientation(tmp_path, stored, as_nifti):
+    directions = as_nifti.affine[:3, :3].T
+    vectors = " ".join(f"({','.join(map(repr, map(float, row)))},0)" for row in directions)
+    origin = ",".join(map(repr, map(float, as_nifti.affine[:3, 3])))
+    header = (
+        "NRRD0004\ntype: short\ndimension: 4\nspace: left-posterior-superior-time\nsizes: 7 8 9 1\n"
+        f"space directions: {vectors} (0,0,0,1)\nspace origin: ({origin},0)\nendian: little\n"
+        "encoding: raw\n\n"
+    )
+    data = stored.astype("<i2").tobytes(order="F")
+    (tmp_path / "T2.nrrd").write_bytes(header.encode() + data)
+    (scan,) = read_scans(tmp_path / "T2.nrrd")
+    same(scan, as_nifti)
+
+
 @pytest.fixture
 def series(tiny_scan, tmp_path):
     write_dicom(tiny_scan, tmp_path / "series", 1)

@@ -168,6 +168,37 @@ def test_a_head_of_half_a_meter_is_implausible(tmp_path):
     assert scan.slice_gap_mm < 10
 
 
+@pytest.mark.parametrize(
+    ("plane", "factor"),
+    [("axial", 0.45), ("axial", 1.5), ("axial", 1.8), ("axial", 2.0), ("sagittal", 2.0)],
+)
+def test_voxels_that_make_a_head_too_large_or_too_small_are_replaced(tmp_path, plane, factor):
+    original = head(38, plane)
+    scaled = original.affine @ np.diag([factor, factor, factor, 1.0])
+    scan = saved(original.voxels, scaled, tmp_path / "t1.nii.gz")
+    assert codes(scan) == [CODE]
+    assert "so that the head would be" in scan.warnings[0].text
+    ratio = np.array(scan.spacing_mm) / original.spacing_mm
+    assert ratio == pytest.approx([ratio[0]] * 3)
+    assert 0.6 < ratio[0] < 1.4
+
+
+def test_a_small_field_shows_a_part_of_a_head():
+    field = head(38).voxels[50:120, 60:132]
+    measured = measured_along(field, 2, SPACING)
+    assert measured.width < 100
+    assert measured.fit_head(unset=False)
+    assert not measured.fit_head(unset=True)
+
+
+def test_a_given_voxel_size_that_makes_a_head_too_large_is_warned_of(tmp_path):
+    path = tmp_path / "t1.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(head().voxels.astype(np.int16), np.diag([*SPACING, 1])), path)
+    (scan,) = read_scans(path, spacing_mm=(2.6, 2.5, 12))
+    assert codes(scan) == ["spacing_given", CODE]
+    assert "makes the head 4" in scan.warnings[1].text
+
+
 def test_two_slices_of_a_bare_array_are_implausible_too(tmp_path):
     scan = saved(head().voxels[:, :, 10:12], np.eye(4), tmp_path / "t1.nii.gz")
     assert codes(scan) == [CODE]

@@ -10,7 +10,7 @@ from meninx._scan.completeness import Incomplete
 from meninx._scan.reading import read_files, read_scans
 from meninx._scan.scan import Scan
 from meninx._synthesis.writing import write_dicom
-from tests.scan.dicom_making import enhanced, save
+from tests.scan.dicom_making import enhanced, save, slices_of
 
 SLICES = 9
 
@@ -133,6 +133,45 @@ def test_counts_in_headers_are_compared_with_the_received_files(
     set_in(series, last, **values)
     (scan,) = read_all(series)
     assert scan.incomplete == tuple(Incomplete(*count) for count in incomplete)
+
+
+def philips(dataset):
+    block = dataset.private_block(0x2001, "Philips Imaging DD 001", create=True)
+    block.add_new(0x18, "SL", SLICES)
+
+
+def general_electric(dataset):
+    block = dataset.private_block(0x0021, "GEMS_RELA_01", create=True)
+    block.add_new(0x4F, "SS", SLICES)
+
+
+def number_of_slices(dataset):
+    dataset.NumberOfSlices = SLICES
+
+
+def derived(dataset):
+    number_of_slices(dataset)
+    dataset.ImageType = ["DERIVED", "SECONDARY", "MPR"]
+
+
+@pytest.mark.parametrize(
+    ("change", "count"),
+    [(philips, 1), (general_electric, 1), (number_of_slices, 1), (derived, 0)],
+)
+@pytest.mark.parametrize("echoes", [1, 2])
+def test_counts_of_slices_are_compared_with_the_positions(
+    tiny_scan, tmp_path, read_all, change, count, echoes
+):
+    for echo in range(echoes):
+        for number, dataset in enumerate(slices_of(tiny_scan)[2:]):
+            change(dataset)
+            dataset.EchoNumbers = echo + 1
+            dataset.SOPInstanceUID = f"1.2.3.{echo}.{number + 1}"
+            save(dataset, tmp_path / f"{echo}-{number}.dcm")
+    scans = read_all(tmp_path)
+    assert len(scans) == echoes
+    lacking = (Incomplete("slices of the series", SLICES, SLICES - 2),) * count
+    assert [scan.incomplete for scan in scans] == [lacking] * echoes
 
 
 def test_a_count_that_headers_disagree_about_is_no_promise(series, read_all):

@@ -5,8 +5,6 @@ import pytest
 from meninx._scan.image_type import complex_part, kind_of_type, projection
 from meninx._scan.relevance import (
     is_localizer,
-    map_by_description,
-    map_in_original,
     not_of_head,
     other_body_part,
 )
@@ -161,6 +159,9 @@ def test_descriptions_name_another_part(texts, word):
         "Loc3P",
         "CoilSens",
         "Ref_Head",
+        "CoilSurvey",
+        "QuickScout",
+        "T2Localizer",
         "Surview",
         "B1 shim",
     ],
@@ -243,88 +244,6 @@ def test_parts_of_complex_images():
     assert complex_part("MAGNITUDE") is None
     assert complex_part("MIXED") is None
     assert {complex_part(part).reason for part in ("PHASE", "REAL", "IMAGINARY")} == {"derived"}
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "ep2d_diff_ADC",
-        "Apparent diffusion coefficient",
-        "Subtraktion",
-        "soustraction T1",
-        "sustracción",
-        "subtração",
-        "sottrazione",
-        "fractional anisotropy",
-        "T1 map",
-        "T2map",
-        "Ktrans",
-        "Perf_rMTT",
-        "dADC",
-        "proyección",
-    ],
-)
-def test_maps_that_a_description_names(text):
-    assert map_by_description(text).reason == "derived"
-
-
-@pytest.mark.parametrize("text", ["T1 MPRAGE facade", "T1 MPR ax", "T1 mapping reference", ""])
-def test_descriptions_of_no_map(text):
-    assert map_by_description(text) is None
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "PHA_Images",
-        "t2_swi_Pha_Images",
-        "mIP_Images(SW)",
-        "MinIP 8 mm",
-        "TOF MIP cor",
-        "Phase images",
-        "SWI phase",
-        "Head_MRAC_UMAP",
-        "t2_tse_dixon_F",
-        "mDIXON-FAT",
-        "FAT: Sag T2 IDEAL",
-        "T1 Map",
-        "rCBV corrected",
-        "ADC (10^-6 mm2/s)",
-        "MIN IP 10mm",
-        "Fat fraction",
-        "images de phase",
-    ],
-)
-def test_maps_under_original(text):
-    assert map_in_original(text).reason == "derived"
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "t1_mprage",
-        "T2 FAT SAT",
-        "T1 fat suppressed",
-        "t1_vibe_dixon_W",
-        "dixon in phase",
-        "T2 mDIXON fat sat",
-        "T1 mDIXON (water, fat, in, opp)",
-        "out of phase",
-        "phase contrast",
-        "T2 no phase wrap",
-        "PSIR phase sensitive",
-        "FA 15 T1",
-        "ep2d trace",
-        "T1 F",
-        "FLAIR FS",
-        "Mag_Images",
-        "SWI_Images",
-        "tracew",
-        "",
-    ],
-)
-def test_images_under_original(text):
-    assert map_in_original(text) is None
 
 
 def test_projections_that_a_header_names():

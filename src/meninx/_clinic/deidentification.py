@@ -22,6 +22,7 @@ from pydicom.sr.coding import Code
 from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID, generate_uid
 
+from meninx._clinic.unused_bits import OVERLAYS, clear_unused
 from meninx._errors import UnsupportedScan
 from meninx._scan.dicom.exclusion import MR_CLASSES
 from meninx._scan.dicom.values import drop_unreadable, text, texts
@@ -109,6 +110,9 @@ def _table_action(tag: int) -> str | None:
 
 def _action_of(element: DataElement) -> str | None:
     """Return the action on an element: the table's, unless its date is shifted or it is a UID."""
+    # Table E.1-1 has only some attributes of overlays, which mean nothing without their drawing.
+    if element.tag.group in OVERLAYS:
+        return REMOVE
     action = _table_action(element.tag)
     if element.VR in ("DA", "DT") and element.tag not in _BIRTH and not _is_empty(element):
         return SHIFTED
@@ -193,6 +197,8 @@ class Deidentifier:
             DICOM PS3.15 E.1-1, E.2, E.3.5 (clean descriptors), E.3.6 (modified dates).
         """
         _check_pixels(dataset)
+        for action in clear_unused(dataset):
+            self._removed.add(PIXELS, action)
         for tag in drop_unreadable(dataset):
             self._removed.add(tag, REMOVE)
         patient = self._pseudonyms.patient(dataset)

@@ -17,7 +17,7 @@ from meninx._detect.findings import Findings
 from meninx._errors import UnreadableFile
 from meninx._render.result import Result
 from meninx._scan.dicom.character_set import UNKNOWN_SIGN
-from meninx._scan.dicom.values import drop_unreadable, text, whole_number
+from meninx._scan.dicom.values import drop_unreadable, text, texts, whole_number
 from meninx._scan.geometry import Float64Array
 from meninx._scan.nifti import affine_of
 from meninx._scan.scan import Scan
@@ -42,6 +42,8 @@ UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 _PATIENT_IDENTIFIERS = ("PatientName", "PatientID", "IssuerOfPatientID", "AccessionNumber")
 # Results of series N have series numbers from (N + 1) * 1000 + 1; N is limited to this.
 _MAX_SERIES = 200_000
+# Hours, minutes and seconds, with a leap second (DICOM PS3.5 6.2, TM).
+_TIME = re.compile(r"([01]\d|2[0-3])([0-5]\d(([0-5]\d|60)(\.\d{1,6})?)?)?")
 # Rounding of positions in headers, mm.
 _SAME_PLACE_MM = 0.1
 
@@ -226,7 +228,7 @@ def _repair(header: Dataset) -> None:
     """Remove unreadable attributes, and empty invalid ones of type 2."""
     drop_unreadable(header)
     for name in MAY_BE_EMPTY:
-        if name not in header or not _is_valid(name, text(header, name)):
+        if name not in header or not _is_valid(header, name):
             setattr(header, name, "")
     for element in header:
         # Undecoded identifiers are kept: `check_names` then refuses to write results.
@@ -234,13 +236,23 @@ def _repair(header: Dataset) -> None:
             element.value = ""
 
 
-def _is_valid(name: str, value: str) -> bool:
-    """Return whether a date, a time or a sex is valid (DICOM PS3.5 6.2, PS3.3 C.7.1.1)."""
+def _is_valid(header: Dataset, name: str) -> bool:
+    r"""Return whether a date, a time, a sex or a single text is valid.
+
+    A backslash separates values (DICOM PS3.5 6.2), of which these attributes have one. PatientID is
+    repeated as it is: an empty one would belong to no patient.
+
+    References:
+        DICOM PS3.5 6.2, PS3.3 C.7.1.1.
+    """
+    value = text(header, name)
+    if len(texts(header, name)) > 1:
+        return name == "PatientID"
     if name == "PatientSex":
         return value in ("", "M", "F", "O")
     if name.endswith("Date"):
         return not value or _is_date(value)
-    return not name.endswith("Time") or re.fullmatch(r"(\d{2,6}(\.\d{1,6})?)?", value) is not None
+    return not name.endswith("Time") or not value or _TIME.fullmatch(value) is not None
 
 
 def _is_date(value: str) -> bool:

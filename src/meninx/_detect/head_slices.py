@@ -72,9 +72,9 @@ def _head_areas(volume: NDArray[np.float32]) -> NDArray[np.intp]:
 
 
 def part_of_head(scan: Scan, slices: Sequence[Slice]) -> tuple[ScanWarning, ...]:
-    """Return a warning if the scored slices cover only a part of the head."""
+    """Return a warning if the scored slices cover only a part of the head, as a single one does."""
     depths = scan.depths_mm
-    if not scan.is_volume or depths is None or scan.slice_gap_mm is None:
+    if depths is None or scan.slice_gap_mm is None:
         return ()
     covered = abs(depths[slices[-1].index] - depths[slices[0].index]) + scan.slice_gap_mm
     if covered >= _MIN_COVERED_MM:

@@ -20,12 +20,15 @@ class Promise:
         key: Value that these instances share, beside their series.
         count: Number of instances.
         number: Number of this instance among them, from 1; None if not given.
+        of_positions: Whether distinct positions are counted, not instances: each may have several
+            echoes or time points.
     """
 
     what: str
     key: Hashable
     count: int
     number: int | None = None
+    of_positions: bool = False
 
 
 @dataclass(frozen=True)

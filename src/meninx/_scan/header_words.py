@@ -1,7 +1,7 @@
 """Words of DICOM headers that name the head, other body parts, localizers and maps.
 
-In English, German, French, Spanish, Portuguese and Italian, in capitals without accents. Beginnings
-and endings match a part of a word, all others whole words.
+In English, German, French, Spanish, Portuguese and Italian, in capitals without accents.
+Beginnings, endings and stems match a part of a word, all others whole words.
 """
 
 import re
@@ -103,6 +103,8 @@ LOCALIZER_BEGINNINGS = word_tuple(
     POSICIONAM COILSENS PLANSCOUT SURVIEW
     """
 )
+# Ends of longer words, such as COILSURVEY and HEADSCOUT.
+LOCALIZER_ENDINGS = ("SURVEY", "SCOUT", "LOCALIZER", "LOCALISER", "PLANELOC")
 LOCALIZER_WORDS = word_set("LOC LOCS LOCA REPERE REPERES PILOT SHIM SHIMMING LOK TOPO")
 # Pairs of consecutive words.
 LOCALIZER_PAIRS = {
@@ -124,30 +126,82 @@ LOCALIZER_PAIRS = {
     ("SENSE", "REF"),
     ("COIL", "SENSITIVITY"),
 }
-# Words that name a map in the description of a derived image.
-DERIVED_BEGINNINGS = word_tuple(
-    "SUBTRA SUBSTRA SOUSTRA SUSTRA SOTTRA ANISOTROP KTRANS PROJE PROYEC PROIEZ"
-)
-DERIVED_WORDS = word_set(
+# Words that name a map or a mask in the description of any image. None names an acquisition.
+MAP_WORDS = word_set(
     """
-    ADC EADC DADC FA TRACEW RCBV RCBF CBV CBF MTT TTP TMAX RMTT RTTP RELCBV RELCBF RELMTT
-    CORRCBV GBP PBP AIF MIP MNIP MINIP COLFA VRT TENSOR COEFFICIENT EXPONENTIAL MAP MAPS T1MAP
-    T2MAP MAPPA
+    ADC EADC DADC AVDC RCBV RCBF CBV CBF CVR MTT TTP TMAX RMTT RTTP RELCBV RELCBF RELMTT CORRCBV
+    GBP PBP OEF AIF MIP MNIP MINIP MIPS MINIPS MAXIP SWIP COLFA VRT UMAP MUMAP MRAC PHA PHASENBILD
+    PHASENBILDER PHASEDIFF PDFF R2STAR R2* IMAGINARY ANISO MTSAT IHMTR MWF NDI ODI
+    ICVF ISOVF ZSCORE TSCORE ZSTAT TSTAT FSTAT STDDEV STDDEVIATION ASEG APARC WMPARC DSEG PROBSEG
+    JACOBIAN BIASFIELD DIFFERENCE DIFFERENCES DIFFERENZ DIFFERENZBILD DIFFERENZA DIFERENCIA
+    DIFERENCA
     """
 )
-# Words that name a map in the description of an original image. None names an acquisition, such as
-# TRACE, and none has two letters.
-ORIGINAL_WORDS = DERIVED_WORDS - word_set(
-    "FA MAP MAPS MAPPA COEFFICIENT EXPONENTIAL TENSOR TRACEW"
-) | word_set(
-    "UMAP MUMAP MRAC PHA PHASENBILD PHASENBILDER MIPS MINIPS MAXIP SWIP PDFF T2STARMAP R2STAR"
+# Parts of words, long enough to have no other meaning: SUBTRA in BILDSUBTRAKTION.
+MAP_STEMS = word_tuple(
+    """
+    SUBTRA SUBSTRA SOUSTRA SUSTRACC SUSTRAI SOTTRA KTRANS DIFFUSIVIT DIFUSIVI ANISOTROPY ANISOTROPIE
+    ANISOTROPIA COEFFICI COEFICI KOEFFIZI SEGMENTATI SEGMENTIER SEGMENTAC SEGMENTAZ PARCELLAT
+    LABELMAP ACTIVATI AKTIVIER ACTIVACI ATTIVAZ ATIVACA TRACTOGRA TRAKTOGRA TRATTOGRA
+    """
 )
-ORIGINAL_PHRASES = re.compile(
+# Ends of longer words, such as T2MAP and BRAINMASK.
+MAP_ENDINGS = ("MAP", "MAPS", "KARTE", "MASK", "MASKS", "MASKE", "MIP", "SUB", "ADC")
+# Words that name a map at the end of any description, elsewhere only where ImageType does not say
+# original.
+LAST_WORDS = word_set("MAP MAPS MAPA MAPAS MAPPA MAPPE KARTE KARTEN CARTE CARTES SUB")
+# Words that name a map only where ImageType does not say original.
+DERIVED_WORDS = LAST_WORDS | word_set(
+    """
+    TENSOR EXPONENTIAL TRACEW MASK MASKS MASKE MASQUE MASCARA MASCHERA SEG SEGM LABEL LABELS ROI
+    ROIS RATIO VR GLM STATISTIC STATISTICS PERFUSION
+    VELOCITY FUSION FUSED OVERLAY VARIANCE STD
+    """
+)
+DERIVED_BEGINNINGS = word_tuple("PROJECTI PROJEKTI PROYECCI PROIEZ PROJECA")
+# Words of acquisitions for a map, whose own images are also called so unless a word of
+# `ACQUIRED_WORDS` is beside them.
+MAP_OR_ACQUISITION = word_set("QSM MTR FIELDMAP")
+ACQUIRED_WORDS = word_set(
+    "ON OFF GRE MGRE MEGRE SPGR ME ECHO ECHOES MAG MAGNITUDE SWI RAW EPI SE AP PA"
+)
+# Words after SUB as a part of another word, as in "sub-millimeter" and "sub-acute".
+AFTER_SUB = ("MM", "MILLI", "ACUT", "AKUT", "CORTIC", "DURAL", "ARACHN", "TEMPOR", "OCCIPIT")
+# Indices of diffusion. Two letters may also be a flip angle or initials.
+DIFFUSION_INDICES = word_set("FA MD AD RD RA MK AK RK CFA")
+DIFFUSION_WORDS = word_set("DTI DKI DWI DIFF DIFFUSION DIFUSION DIFFUSIONE NODDI TENSOR DMRI")
+# The word after these does not name the image: "no phase wrap", "T1 with mask".
+NEGATIONS = word_set("NO NON NOT WITHOUT OHNE SANS SIN SENZA SEM WITH MIT AVEC CON COM")
+# What follows these is what an image was acquired for.
+PURPOSES = word_set("FOR FUR FUER ZUR POUR PARA PER")
+# Words before and after PHASE that do not name a phase image: Dixon's, those of contrast medium,
+# and of encoding.
+BEFORE_PHASE = word_set(
+    """
+    IN OUT OPP OPPOSED OPPOSITE OF ANTI HORS EN DE DI FUORI FUERA FORA ARTERIAL ARTERIELLE VENOUS
+    EARLY LATE DELAYED MULTI CONTRAST DUAL SINGLE FIRST SECOND THIRD PORTAL EQUILIBRIUM
+    """
+)
+PHASE_WORDS = word_set("PHASE FASE")
+AFTER_PHASE = ("CONTRAST", "SENSITIV", "WRAP", "ENCOD", "OVERSAMP", "ARTER", "VEIN", "VENO", "TARD")
+MAP_PHRASES = re.compile(
     r"(?<!\S)("
     r"(T1|T2\*?|PD|ADC|FA|R2\*?|B0|B1|FIELD|CBF|PHASE|ATTENUATION|U|MU) MAPS?"
-    r"|PHASE (IMAGES?|IMG)|IMAGES? (DE )?PHASE|SWI PHASE"
+    r"|PHASE (IMAGES?|IMG|DIFF\w*)|IMAGES? (DE )?PHASE|SWI PHASE"
     r"|(MAXIMUM|MINIMUM) INTENSITY|(MAX|MIN) IP|FAT (FRACTION|ONLY|IMAGES?)"
+    r"|SUB (T1|T2|FLAIR|AX\w*|TRA|COR\w*|SAG\w*|MIP|MPR|POST|IMAGES?)"
+    r"|(BRAIN|TUMOU?R|LESION|VENTRICLE|VESSEL|WM|GM|CSF|BINARY|TISSUE|HIRN|TUMORAL) MASKS?"
+    r"|AV(ERA)?GE? DC|FRACT?(IONAL)? AN\w*|APPARENT DIFFUSION"
+    r"|(MAGNETI[SZ]ATION TRANSFER|MT|T1 T2|T1W T2W) RATIO"
+    r"|(ENHANCEMENT|ENH) (INTEGRAL|RATIO|SLOPE)|MAX(IMUM)? SLOPE|TIME TO (PEAK|MAX\w*|ENHANCE)"
+    r"|MEAN TRANSIT|BLOOD (FLOW|VOLUME)|MEAN KURTOSIS|[TZ] (SCORES?|STAT\w*|TEST)"
+    r"|STANDARD DEVIATION|STD DEV|BIAS FIELD|CORTICAL THICKNESS|TRANSFER CONSTANT"
     r")(?!\S)"
+)
+# A difference, as in "T1 post - pre"; "post pre-op" is none. Before punctuation is removed.
+POST_MINUS_PRE = re.compile(
+    r"(?<![A-Z])POST[ _]?(GD|GAD|KM|CM|CONTRAST)?\s*(-|\u2013|\u2212|\bMINUS\b)\s*"
+    r"PRE[ _]?(GD|GAD|KM|CM|CONTRAST)?(?![A-Z]|[ _-]?(OP|SURG|RT|RAD|TREAT|THER))"
 )
 # Words of Dixon sequences, which produce images of water and of fat.
 DIXON_WORDS = word_set("DIXON MDIXON QDIXON FLEX LAVAFLEX IDEAL MRAC")

@@ -113,6 +113,9 @@ def _volume_axes(header: Mapping[str, Any]) -> tuple[tuple[int, int, int], list[
         for axis, (side, kind) in enumerate(zip(sizes, kinds, strict=True))
         if side > 1 or kind in _POSITION_KINDS
     ]
+    # Axes of one entry beyond three, as of a single time point, are dropped as in NIfTI.
+    while len(axes) > 3 and (single := [axis for axis in axes if sizes[axis] == 1]):
+        axes.remove(single[-1])
     counted = [kinds[axis] for axis in axes if kinds[axis] not in _POSITION_KINDS]
     _check_one_value_per_position(counted, str(header.get("modality", "")))
     if counted or len(axes) > 3:
@@ -182,11 +185,13 @@ def _affine(
     header: Mapping[str, Any], axes: list[int], spacing_mm: Spacing | None
 ) -> tuple[Float64Array, tuple[ScanWarning, ...]]:
     """Return the affine in LPS, and a warning if the orientation is not defined."""
-    signs = _SPACES.get(str(header.get("space", "")).lower())
+    # A space with time has a fourth coordinate.
+    space = str(header.get("space", "")).lower()
+    signs = _SPACES.get(space) or _SPACES.get(space.removesuffix("-time").removesuffix("t"))
     directions = header.get("space directions")
     if signs is not None and directions is not None:
         affine = _affine_in_space(
-            [directions[axis] for axis in axes], header.get("space origin", np.zeros(3))
+            [directions[axis][:3] for axis in axes], header.get("space origin", np.zeros(3))[:3]
         )
         affine[:3] *= np.array(signs)[:, None]
         return affine, ()

@@ -23,8 +23,11 @@ MIN_SHIFT, MAX_SHIFT = 0.28, 1.3
 # Ratio of gap and shift of direct neighbors: the inverse of the median over these stacks.
 _GAP_BESIDE_SHIFT = 1.3
 # Plausible extents of a head, mm. With an identity affine, they are the only information about the
-# size of a pixel.
+# size of a pixel. A sagittal slice also shows the neck, so only the longer side may be so long.
 MIN_HEAD_MM, MAX_HEAD_MM = 100.0, 300.0
+# Longest plausible shorter side of a head in a slice, mm: 123 to 212 in the 100 volumes of known
+# geometry, so that twice their voxel size is found in all of them.
+MAX_BREADTH_MM = 240.0
 # Assumed gap of a bare array with too few slices to measure, mm: that of clinical scans.
 _USUAL_GAP_MM = 5.0
 # Smallest estimated gap, mm: nearly equal slices give no estimate.
@@ -59,6 +62,8 @@ class Measurements:
         shift: Shift within a slice that changes it as much as the compared slice differs, mm.
         pixel: Size of the averaged pixels, mm.
         width: Longer side of the head in a slice, mm.
+        breadth: Its shorter side, mm.
+        is_cut: Whether the head reaches the edges of the slice on two opposite sides.
         depth: Extent of the head across the slices, mm.
         lag: Index distance of the compared slices.
     """
@@ -66,6 +71,8 @@ class Measurements:
     shift: float
     pixel: float
     width: float
+    breadth: float
+    is_cut: bool
     depth: float
     lag: int = 1
 
@@ -83,10 +90,22 @@ class Measurements:
         too_flat = unset and self.depth < MIN_HEAD_MM
         return self.contradict(gap) or self.depth > MAX_HEAD_MM or too_flat
 
-    @property
-    def fit_head(self) -> bool:
-        """Whether the width is plausible for a head."""
-        return MIN_HEAD_MM <= self.width <= MAX_HEAD_MM
+    def scaled(self, scale: float) -> "Measurements":
+        """Return the measurements for pixels larger by this factor."""
+        return replace(self, shift=self.shift * scale, pixel=self.pixel * scale)
+
+    def fit_head(self, *, unset: bool) -> bool:
+        """Return whether width and breadth are plausible for a head.
+
+        A small field shows a part of it only, as of the inner ear; if the affine was never set, its
+        size is not known.
+        """
+        too_small = self.width < MIN_HEAD_MM and (unset or not self.is_cut)
+        return not too_small and self.width <= MAX_HEAD_MM and self.breadth <= MAX_BREADTH_MM
+
+    def oddness(self, gap: float) -> float:
+        """Return how far the shift is from the usual for a distance between slices, mm."""
+        return abs(float(np.log(max(self.shift, 1e-6) * _GAP_BESIDE_SHIFT / (self.lag * gap))))
 
 
 def with_plausible_geometry(scan: Scan) -> Scan:
@@ -133,6 +152,12 @@ def spacing_fault(scan: Scan) -> str | None:
     """
     if with_plausible_geometry(scan) is scan:
         return None
+    width = _implausible_width(scan)
+    if width is not None:
+        return (
+            f"the voxel size given by the user makes the head {width:.0f} mm long, which is "
+            "implausible; check the order of the axes and the numbers"
+        )
     gap = scan.slice_gap_mm or 0.0
     estimated = estimated_gap_mm(
         scan.voxels, scan.view.slice_axis, scan.spacing_mm or (1.0, 1.0, 1.0)
@@ -159,14 +184,16 @@ def _estimated(
         return _assumed(scan, axis, claimed) if unset else claimed
     gap = claimed[axis]
     gap_implausible = measured.contradict_stack(gap, unset=unset)
-    if not gap_implausible and (measured.fit_head or not unset):
+    if not gap_implausible and measured.fit_head(unset=unset):
         return claimed
     scale = _pixel_scale(measured, unset=unset)
     spacing = [side * scale for side in claimed]
     if not unset:
-        spacing[axis] = gap
-        scaled = replace(measured, shift=measured.shift * scale)
-        gap_implausible = scaled.contradict_stack(gap, unset=unset)
+        # Either all sizes are wrong by one factor, or those of pixels alone.
+        scaled = measured.scaled(scale)
+        spacing[axis] = min((gap, gap * scale), key=scaled.oddness)
+        scaled = replace(scaled, depth=measured.depth * spacing[axis] / gap)
+        gap_implausible = scaled.contradict_stack(spacing[axis], unset=unset)
     if gap_implausible and (estimate := estimated_gap_mm(scan.voxels, axis, claimed)):
         spacing[axis] = max(estimate * scale, _SMALLEST_GAP_MM)
     return spacing[0], spacing[1], spacing[2]
@@ -183,7 +210,7 @@ def _assumed(scan: Scan, axis: int, claimed: Spacing) -> Spacing:
 
 def _pixel_scale(measured: Measurements, *, unset: bool) -> float:
     """Return the factor of the pixel size: 1 if it was set and gives the head a plausible width."""
-    is_lost = unset or not measured.fit_head
+    is_lost = unset or not measured.fit_head(unset=unset)
     return _USUAL_HEAD_MM / measured.width if measured.width and is_lost else 1.0
 
 
@@ -252,8 +279,9 @@ def measured_along(
     ]
     shown = np.flatnonzero(areas > _BEYOND_HEAD * areas.max())
     depth = (shown[-1] - shown[0] + 1) * spacing_mm[axis]
+    sides, is_cut = _extent(own, pixels)
     return Measurements(
-        float(np.mean(shifts)), max(pixels), _longer_side(own, pixels), float(depth)
+        float(np.mean(shifts)), max(pixels), max(sides), min(sides), is_cut, float(depth)
     )
 
 
@@ -285,13 +313,16 @@ def _equal_shift(slices: Float32Array, difference: float) -> float:
     return float(last)
 
 
-def _longer_side(slices: Float32Array, pixels: list[float]) -> float:
-    """Return the longer side of the head in slices, mm."""
+def _extent(slices: Float32Array, pixels: list[float]) -> tuple[tuple[float, float], bool]:
+    """Return both sides of the head in slices, mm, and whether two opposite edges cut it."""
     head = np.asarray(slices > FOREGROUND_LEVEL).any(axis=0)
     places = np.argwhere(head)
     if not len(places):
-        return 0.0
-    return float(((np.ptp(places, axis=0) + 1) * pixels).max())
+        return (0.0, 0.0), False
+    first, last = places.min(axis=0), places.max(axis=0)
+    height, width = (last - first + 1) * pixels
+    is_cut = bool(((first == 0) & (last == np.array(head.shape) - 1)).any())
+    return (float(height), float(width)), is_cut
 
 
 def _coarsest_axis(voxels: Float32Array, axis: int) -> int:
@@ -300,6 +331,14 @@ def _coarsest_axis(voxels: Float32Array, axis: int) -> int:
     shifts = {side: found.shift for side, found in along.items() if found and found.contradict(1.0)}
     # The other two planes are compressed, so the axis of the original slices has the largest shift.
     return max(shifts, key=lambda side: shifts[side]) if shifts else axis
+
+
+def _implausible_width(scan: Scan) -> float | None:
+    """Return the longer side of the head, mm, if the spacing was set and makes it implausible."""
+    if scan.affine is None or is_unset(scan.affine):
+        return None
+    measured = _compared(scan, scan.view.slice_axis, spacing_of(scan.affine))
+    return None if measured is None or measured.fit_head(unset=False) else measured.width
 
 
 def _estimate_message(scan: Scan, claimed: Spacing, estimated: Spacing, axis: int) -> str:
@@ -316,7 +355,14 @@ def _estimate_message(scan: Scan, claimed: Spacing, estimated: Spacing, axis: in
         f"head of this size that changes this much from slice to slice: {estimated[axis]:.1f} mm "
         "is estimated from the slices"
     )
-    if estimated[axis] == claimed[axis]:
+    width = _implausible_width(scan)
+    if width is not None and estimated[axis] != claimed[axis]:
+        stored = " x ".join(f"{mm:.2f}" for mm in claimed)
+        gap = (
+            f"the file says that voxels measure {stored} mm, so that the head would be {width:.0f} "
+            "mm long, which is implausible"
+        )
+    elif estimated[axis] == claimed[axis]:
         pixel = " x ".join(f"{mm:.2f}" for side, mm in enumerate(claimed) if side != axis)
         gap = f"the file says that pixels measure {pixel} mm, which is implausible for a head"
     return (

@@ -112,14 +112,21 @@ def _missing_of_headers(frames: Sequence[Frame]) -> Iterable[Incomplete]:
 
     A promise counts only if all headers agree: software that copies headers leaves old numbers.
     """
-    instances: dict[tuple[str, Hashable], dict[str, Promise]] = defaultdict(dict)
+    instances: dict[tuple[str, Hashable], dict[Hashable, Promise]] = defaultdict(dict)
     for frame in frames:
         for promise in frame.promises:
-            instances[promise.what, promise.key][frame.source.name] = promise
+            instances[promise.what, promise.key][_counted(frame, promise)] = promise
     for (what, _), promises in instances.items():
         count = _agreed_count(promises.values())
         if count is not None and len(promises) < count:
             yield Incomplete(what, count, len(promises))
+
+
+def _counted(frame: Frame, promise: Promise) -> Hashable:
+    """Return what a promise counts once: a position, to a tenth of a millimeter, or a file."""
+    if promise.of_positions and frame.position is not None:
+        return tuple(round(coordinate, 1) for coordinate in frame.position)
+    return frame.source.name
 
 
 def _agreed_count(promises: Collection[Promise]) -> int | None:

@@ -1,4 +1,4 @@
-"""Exclude images by words of their headers: other body parts, localizers, maps.
+"""Exclude images by words of their headers: other body parts and localizers.
 
 Headers are typed by people and filled by software: no attribute is reliable or always present. So
 only whole words count: "IAC" in CARDIAC is no inner ear.
@@ -10,27 +10,19 @@ from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
 
-from meninx._errors import UnsupportedScan
 from meninx._scan.header_words import (
-    DERIVED_BEGINNINGS,
-    DERIVED_WORDS,
-    DIXON_WORDS,
-    FAT_WORDS,
     HEAD_BEGINNINGS,
     HEAD_ENDINGS,
     HEAD_PHRASES,
     HEAD_WORDS,
     LOCALIZER_BEGINNINGS,
+    LOCALIZER_ENDINGS,
     LOCALIZER_PAIRS,
     LOCALIZER_WORDS,
-    ORIGINAL_PHRASES,
-    ORIGINAL_WORDS,
     OTHER_BEGINNINGS,
     OTHER_PHRASES,
     OTHER_WORDS,
     PLACEHOLDERS,
-    SUPPRESSED_BEGINNINGS,
-    WATER_WORDS,
 )
 
 
@@ -102,55 +94,10 @@ def is_localizer(text: str) -> bool:
     if any(word.startswith(("REFORMAT", "MPR", "STUD")) for word in words):
         words = [word for word in words if word not in ("PLANE", "PLANES", "PLANS", "PILOT")]
     pairs = set(pairwise(words))
-    return any(
-        word.startswith(LOCALIZER_BEGINNINGS) or word in LOCALIZER_WORDS for word in words
-    ) or not pairs.isdisjoint(LOCALIZER_PAIRS)
+    return any(map(_is_of_localizers, words)) or not pairs.isdisjoint(LOCALIZER_PAIRS)
 
 
-def map_by_description(text: str) -> UnsupportedScan | None:
-    """Return why the description of a derived image excludes it; None if it does not."""
-    words = normalized(text).split()
-    if not any(word in DERIVED_WORDS or word.startswith(DERIVED_BEGINNINGS) for word in words):
-        return None
-    return UnsupportedScan(
-        "a map computed from other images, by its description; send the original series",
-        reason="derived",
-    )
-
-
-def map_in_original(description: str) -> UnsupportedScan | None:
-    """Return why the description of a series excludes it although ImageType says original.
-
-    Args:
-        description: SeriesDescription alone: ProtocolName is shared by all series of a protocol.
-
-    Returns:
-        The refusal; None if no word names a map, a projection, a phase or an image of fat.
-    """
-    words = normalized(description).split()
-    named = (
-        any(word in ORIGINAL_WORDS for word in words)
-        or ORIGINAL_PHRASES.search(" ".join(words)) is not None
-        or _is_of_fat(words, description)
-    )
-    if not named:
-        return None
-    return UnsupportedScan(
-        "a map, a projection, a phase or an image of fat alone, by its description, although "
-        "ImageType says original; send the original series",
-        reason="derived",
-    )
-
-
-def _is_of_fat(words: Sequence[str], description: str) -> bool:
-    """Return whether words, in capitals, name the fat image of a Dixon sequence."""
-    if description.upper().lstrip().startswith("FAT:"):
+def _is_of_localizers(word: str) -> bool:
+    if word.startswith(LOCALIZER_BEGINNINGS) or word.endswith(LOCALIZER_ENDINGS):
         return True
-    # A description that also names water is shared by both images.
-    if DIXON_WORDS.isdisjoint(words) or not WATER_WORDS.isdisjoint(words):
-        return False
-    following = (*words[1:], "")
-    return any(
-        word in FAT_WORDS and not after.startswith(SUPPRESSED_BEGINNINGS)
-        for word, after in zip(words, following, strict=True)
-    )
+    return word in LOCALIZER_WORDS

@@ -19,6 +19,7 @@ from meninx._scan.geometry import (
     field_of_view_fault,
     plane_normal,
 )
+from meninx._scan.planes import few_slices_per_plane
 from meninx._scan.promises import Listing, LostFile, incomplete_of, is_broken
 from meninx._scan.scan import Identity
 from meninx._scan.slice_stack import POSITION_TOLERANCE_MM, StackSpacing, slice_order, stack_spacing
@@ -191,7 +192,10 @@ def stacks_of(
     places = [_common_place(members) for members in series]
     stacks = []
     for members, place, share in zip(series, places, shares, strict=True):
-        parts = _split(members)
+        refused = few_slices_per_plane(members)
+        if refused is not None:
+            members = [replace(frame, exclusion=frame.exclusion or refused) for frame in members]
+        parts = _split(members) if refused is None else [members]
         names = _part_names(parts, place, is_shared=places.count(place) > 1)
         incomplete = (*incomplete_of(members, lost, listings), *share)
         for name, part in zip(names, parts, strict=True):

@@ -20,6 +20,8 @@ from meninx._scan.frame import Promise, Triple
 GRAY = ("MONOCHROME1", "MONOCHROME2")
 # Beginnings of the other values of PhotometricInterpretation (DICOM PS3.3 C.7.6.3.1.2).
 COLORED = ("RGB", "YBR", "PALETTE", "HSV", "ARGB", "CMYK", "XYB")
+# Private elements that count slices: group, creator, element.
+_PRIVATE_COUNTS = ((0x2001, "Philips Imaging DD 001", 0x18), (0x0021, "GEMS_RELA_01", 0x4F))
 _RESCALE = ("RescaleSlope", "RescaleIntercept")
 
 
@@ -56,9 +58,12 @@ def _promises(dataset: Dataset) -> Iterator[Promise]:
         yield Promise("parts of the concatenation", text(dataset, "ConcatenationUID"), parts)
     if instances := _count(dataset, "NumberOfSeriesRelatedInstances"):
         yield Promise("instances of the series", None, instances)
-    images = _count(dataset, "ImagesInAcquisition")
-    # Derived images keep the number of the original images.
-    if images and not is_derived(dataset):
+    # Derived images keep the numbers of the original images.
+    if is_derived(dataset):
+        return
+    for name, slices in _counts_of_slices(dataset):
+        yield Promise("slices of the series", name, slices, of_positions=True)
+    if images := _count(dataset, "ImagesInAcquisition"):
         acquisition = stored(dataset, "AcquisitionNumber")
         yield Promise(
             "images of the acquisition", acquisition, images, _count(dataset, "InstanceNumber")
@@ -69,6 +74,23 @@ def _count(dataset: Dataset, name: str) -> int | None:
     """Return a whole number above 0; None if there is none."""
     found = whole_number(dataset, name)
     return found if found is not None and found > 0 else None
+
+
+def _counts_of_slices(dataset: Dataset) -> Iterator[tuple[str, int]]:
+    """Yield the numbers of slices that the header gives, each with the name of who wrote it.
+
+    References:
+        Philips and GE MR conformance statements: Number of Slices MR, Locations in acquisition.
+    """
+    if count := _count(dataset, "NumberOfSlices"):
+        yield "NumberOfSlices", count
+    for group, creator, element in _PRIVATE_COUNTS:
+        try:
+            value = dataset.private_block(group, creator)[element].value
+        except Exception:  # noqa: BLE001 - pydicom documents no list of what bytes make it raise
+            continue
+        if isinstance(value, int) and value > 0:
+            yield creator, value
 
 
 def _acquired_at(dataset: Dataset) -> str | None:
@@ -85,7 +107,16 @@ def _acquired_at(dataset: Dataset) -> str | None:
 
 def is_derived(dataset: Dataset) -> bool:
     """Return whether ImageType says that the image was computed from others."""
-    return next(iter(texts(dataset, "ImageType")), "").upper() == "DERIVED"
+    return _first_type(dataset) == "DERIVED"
+
+
+def is_original(dataset: Dataset) -> bool:
+    """Return whether ImageType says that the image was not computed from others."""
+    return _first_type(dataset) == "ORIGINAL"
+
+
+def _first_type(dataset: Dataset) -> str:
+    return next(iter(texts(dataset, "ImageType")), "").upper().strip()
 
 
 def description_text(dataset: Dataset) -> str:

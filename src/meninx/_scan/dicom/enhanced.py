@@ -4,6 +4,7 @@ from collections.abc import Hashable, Sequence
 from typing import Any
 
 from pydicom import Dataset
+from pydicom.tag import Tag
 
 from meninx._errors import UnreadableFile, UnsupportedScan
 from meninx._scan.dicom.acquisition import enhanced_acquisition
@@ -19,6 +20,12 @@ from meninx._scan.dicom.values import FunctionalGroups, items, number, text, tex
 from meninx._scan.frame import Frame
 from meninx._scan.image_type import complex_part, kind_of_type, projection
 from meninx._scan.source import Source
+
+_DIMENSIONS = "DimensionIndexSequence"
+# Attributes that place a frame, by which a dimension may count.
+_PLACE_POINTERS = ("StackID", "InStackPositionNumber", "ImagePositionPatient")
+# Number of dimensions that are tried one by one where none has a meaning.
+_MOST_DIMENSIONS = 6
 
 
 def enhanced_frames(source: Source, dataset: Dataset, per_frame: Sequence[Dataset]) -> list[Frame]:
@@ -44,14 +51,28 @@ def enhanced_frames(source: Source, dataset: Dataset, per_frame: Sequence[Datase
         )
     shared = next(iter(items(dataset, "SharedFunctionalGroupsSequence")), Dataset())
     of_file = file_attributes(dataset)
+    places = _dimensions_of_places(dataset)
     return [
-        _enhanced_frame(source, dataset, index, FunctionalGroups(own, shared), of_file)
+        _enhanced_frame(source, dataset, index, FunctionalGroups(own, shared), of_file, places)
         for index, own in enumerate(per_frame)
     ]
 
 
+def _dimensions_of_places(dataset: Dataset) -> frozenset[int]:
+    """Return the indices of the dimensions that count stacks and positions in them."""
+    names = [text(item, "DimensionIndexPointer") for item in items(dataset, _DIMENSIONS)]
+    return frozenset(
+        index for index, name in enumerate(names) if name in map(str, map(Tag, _PLACE_POINTERS))
+    )
+
+
 def _enhanced_frame(
-    source: Source, dataset: Dataset, index: int, groups: FunctionalGroups, of_file: dict[str, Any]
+    source: Source,
+    dataset: Dataset,
+    index: int,
+    groups: FunctionalGroups,
+    of_file: dict[str, Any],
+    places: frozenset[int],
 ) -> Frame:
     measures, content = groups["PixelMeasuresSequence"], groups["FrameContentSequence"]
     kind = groups["MRImageFrameTypeSequence"]
@@ -67,7 +88,7 @@ def _enhanced_frame(
     return Frame(
         source=source,
         number=index,
-        **of_file,
+        **{**of_file, "moments": _moments(groups, of_file["moments"], places)},
         **pixel_spacing(measures),
         position=position(groups["PlanePositionSequence"]),
         orientation=orientation(groups["PlaneOrientationSequence"]),
@@ -81,6 +102,41 @@ def _enhanced_frame(
         or projection(text(kind, "VolumeBasedCalculationTechnique"))
         or _frame_part(groups),
     )
+
+
+def _moments(
+    groups: FunctionalGroups, of_file: Sequence[float | str | None], places: frozenset[int]
+) -> tuple[float | str | None, ...]:
+    """Return the values that separate images of one place, most reliable first.
+
+    References:
+        DICOM PS3.3 C.7.6.16.2.2 (frame content), C.7.6.16.2.7 (cardiac synchronization),
+        C.7.6.16.2.18 (temporal position), C.8.13.5.9 (diffusion), C.7.6.17 (dimensions).
+    """
+    content, diffusion = groups["FrameContentSequence"], groups["MRDiffusionSequence"]
+    gradient = next(iter(items(diffusion, "DiffusionGradientDirectionSequence")), Dataset())
+    indices = texts(content, "DimensionIndexValues")
+    others = [value for place, value in enumerate(indices) if place not in places]
+    # Without the meaning of the dimensions, each is tried.
+    single = [*indices, *[""] * _MOST_DIMENSIONS][:_MOST_DIMENSIONS]
+    return (
+        of_file[0],
+        text(content, "FrameAcquisitionDateTime") or of_file[1],
+        number(content, "FrameAcquisitionNumber"),
+        _first_given(
+            number(groups["CardiacSynchronizationSequence"], "NominalCardiacTriggerDelayTime"),
+            number(groups["CardiacSynchronizationSequence"], "ActualCardiacTriggerDelayTime"),
+            of_file[2],
+        ),
+        number(groups["TemporalPositionSequence"], "TemporalPositionTimeOffset"),
+        text(gradient, "DiffusionGradientOrientation"),
+        "\\".join(value.zfill(6) for value in others) if places else "",
+        *(value.zfill(6) if value else "" for value in single),
+    )
+
+
+def _first_given(*values: float | str | None) -> float | str | None:
+    return next((value for value in values if value is not None), None)
 
 
 def _frame_part(groups: FunctionalGroups) -> UnsupportedScan | None:

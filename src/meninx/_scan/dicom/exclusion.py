@@ -4,16 +4,15 @@ import pydicom
 from pydicom import Dataset
 
 from meninx._errors import InputError, LimitExceeded, UnreadableFile, UnsupportedScan
-from meninx._scan.dicom.attributes import COLORED, description_text, is_derived
+from meninx._scan.dicom.attributes import COLORED, description_text, is_derived, is_original
 from meninx._scan.dicom.species import animal
 from meninx._scan.dicom.values import items, number, numbers, text, texts, whole_number
 from meninx._scan.image_type import complex_part, kind_of_type, projection
 from meninx._scan.limits import Limits
+from meninx._scan.map_descriptions import map_by_description
 from meninx._scan.relevance import (
     is_localizer,
     is_placeholder,
-    map_by_description,
-    map_in_original,
     not_of_head,
     other_body_part,
 )
@@ -94,9 +93,17 @@ def _other_content(dataset: Dataset) -> UnsupportedScan | None:
         or kind_of_type(texts(dataset, "ImageType"))
         or complex_part(text(dataset, "ComplexImageComponent"))
         or projection(text(dataset, "VolumeBasedCalculationTechnique"))
-        or (map_by_description(words) if is_derived(dataset) else None)
-        or map_in_original(text(dataset, "SeriesDescription"))
+        or _map(dataset, words)
     )
+
+
+def _map(dataset: Dataset, words: str) -> UnsupportedScan | None:
+    """Return why descriptions exclude an image: its own, and all if ImageType says derived."""
+    description = text(dataset, "SeriesDescription")
+    found = map_by_description(description, is_original=is_original(dataset))
+    if found is None and is_derived(dataset):
+        found = map_by_description(words, is_original=True)
+    return found
 
 
 def _other_part(dataset: Dataset) -> UnsupportedScan | None:

@@ -66,12 +66,27 @@ def pixel_place(
 
 def padding_values(dataset: Dataset) -> tuple[float, float] | None:
     """Return the lowest and highest value that marks padded pixels; None without padding."""
-    value = number(dataset, "PixelPaddingValue")
+    value = _stored_number(dataset, "PixelPaddingValue")
     if value is None:
         return None
-    limit = number(dataset, "PixelPaddingRangeLimit")
+    limit = _stored_number(dataset, "PixelPaddingRangeLimit")
     low, high = sorted((value, value if limit is None else limit))
     return low, high
+
+
+def _stored_number(dataset: Dataset, name: str) -> float | None:
+    """Return a number with the sign that stored values have: some write it by the other VR.
+
+    References:
+        DICOM PS3.5 6.2: US or SS, by PixelRepresentation.
+    """
+    value = number(dataset, name)
+    bits = whole_number(dataset, "BitsAllocated") or 16
+    if value is None or not -(2**15) <= value < 2**16:
+        return value
+    if whole_number(dataset, "PixelRepresentation"):
+        return value - 2**bits if value >= 2 ** (bits - 1) else value
+    return value + 2**bits if value < 0 else value
 
 
 def stored_values(
