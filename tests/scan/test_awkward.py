@@ -122,6 +122,16 @@ def test_slices_between_those_of_another_patient_are_incomplete(
         assert (count.expected, count.received) == (12, 6)
 
 
+def test_cosines_of_no_plane_fail_their_own_series_alone(series, other, tmp_path, errors):
+    for dataset in series:
+        dataset.ImageOrientationPatient = [0] * 6
+    save_all([*series, *other], tmp_path)
+    (scan,) = read(tmp_path, errors)
+    assert len(scan) == 12
+    assert [error.reason for error in errors] == ["geometry"]
+    assert "ImageOrientationPatient" in str(errors[0])
+
+
 @pytest.mark.parametrize("attribute", ["EchoTime", "AcquisitionNumber"])
 def test_images_of_one_uid_that_headers_tell_apart_are_no_copies(
     series, other, tmp_path, errors, attribute

@@ -156,12 +156,21 @@ def coinciding(frames: Iterable[Frame]) -> list[list[Frame]]:
         Lists of two or more frames, one per position.
     """
     placed = [frame for frame in frames if frame.is_placed]
-    if len(placed) < 2 or placed[0].orientation is None:
+    normal = _normal_of(placed[0]) if len(placed) > 1 else None
+    if normal is None:
         return []
-    heights = np.array([frame.position for frame in placed]) @ plane_normal(placed[0].orientation)
+    heights = np.array([frame.position for frame in placed]) @ normal
     order = np.argsort(heights, kind="stable")
     parts = np.split(order, np.flatnonzero(np.diff(heights[order]) > POSITION_TOLERANCE_MM) + 1)
     return [[placed[index] for index in part] for part in parts if len(part) > 1]
+
+
+def _normal_of(frame: Frame) -> Float64Array | None:
+    """Return the normal of a frame's plane; None if its cosines make none, as `placed` reports."""
+    try:
+        return plane_normal(frame.orientation or ())
+    except GeometryError:
+        return None
 
 
 def stacks_of(
@@ -269,6 +278,8 @@ def _are_alike(groups: list[list[Frame]]) -> bool:
     """Return whether all frames of groups have a place, and one shape, pixel and orientation."""
     frames = [frame for group in groups for frame in group]
     if not all(frame.is_placed and frame.pixel_spacing for frame in frames):
+        return False
+    if _normal_of(frames[0]) is None:
         return False
     sides = np.array([frame.pixel_spacing for frame in frames])
     directions: list[Float64Array] = []
