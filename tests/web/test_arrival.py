@@ -806,6 +806,21 @@ def test_a_slice_that_can_t_be_read_is_missing_from_its_study(server, series, na
     assert [left["name"] for left in answer["left_out"]] == ["disk/README"]
 
 
+@pytest.mark.parametrize("alone", [True, False])
+def test_hidden_files_of_a_mac_are_no_slices(server, series, alone):
+    files = exam(series, "P1", "1.2.1")
+    double = bytes.fromhex("00051607 00020000") + b"Mac OS X        " + bytes(72)
+    names = [f"disk/._{name.removeprefix('disk/')}" for name in files]
+    names += ["__MACOSX/disk/1.dcm", "disk/.Trashes/3.dcm", "disk\\._4.dcm"]
+    others = {f"other/{place}": other for place, other in exam(series, "P2", "1.2.3").items()}
+    uploaded = (files if alone else files | others) | dict.fromkeys(names, double)
+    answer = server.browser().upload(uploaded).json()
+    assert [lacking(server, study["id"]) for study in answer["studies"]] == [set()] * (2 - alone)
+    assert {left["name"]: left["why"] for left in answer["left_out"]} == dict.fromkeys(
+        names, "no scan"
+    )
+
+
 @pytest.mark.parametrize("cut", [200, 400, 600, 700])
 def test_a_slice_cut_off_in_its_header_is_missing_from_its_study(server, series, cut):
     files = exam(series, "P1", "1.2.1")

@@ -239,7 +239,7 @@ def archive_entries(
     sources = []
     for entry in sorted(entries, key=lambda entry: entry.name):
         shown = f"{path}/{entry.name}"
-        if any(map(_is_hidden, entry.parts)):
+        if any(map(is_hidden, entry.parts)):
             continue
         try:
             _check(entry, shown, limits)
@@ -273,7 +273,7 @@ def _container_of(path: Path, limits: Limits, opened: ExitStack) -> _Zip | _Tar 
     return None
 
 
-def _is_hidden(part: str) -> bool:
+def is_hidden(part: str) -> bool:
     """Return whether a folder or file is hidden, including the metadata that macOS adds."""
     return (part.startswith(".") and part != "..") or part == "__MACOSX"
 

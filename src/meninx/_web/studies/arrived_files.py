@@ -6,10 +6,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from meninx._errors import InputError
+from meninx._scan.archives import is_hidden
 from meninx._scan.dicom.content import Content, content_of
 from meninx._scan.dicom.file import is_cut_off
 from meninx._scan.dicom.heading import Heading, read_heading
@@ -55,7 +56,7 @@ class ArrivedFile:
         kind: `dicom`; `volume` for a picture or a volume of any format; `note` for a list of what a
             fetch left out. `damaged` for a slice of a series beside it that can't be read, such as
             a page with an error in its place. `unusable` for another file with a scan's name that
-            can't be read as a scan, and `other` for the rest.
+            can't be read as a scan, and `other` for the rest, and for a hidden one of these.
         heading: Heading of a DICOM file; None for others and for one that can't be read.
         voxel_file: Name of the file with a volume's voxels; empty if its own file has them.
         voxels: Path of that file; None until it is found.
@@ -180,6 +181,8 @@ def _with_damaged(files: Sequence[ArrivedFile]) -> list[ArrivedFile]:
 
 def _may_be_damaged(file: ArrivedFile, beside: Iterable[ArrivedFile]) -> bool:
     """Return whether a file may be a slice of the DICOM files beside it that can't be read."""
+    if _is_hidden(file.name):
+        return False
     if file.kind == "dicom":
         has_uids = file.heading is not None and bool(
             file.heading.series_uid or file.heading.study_uid
@@ -189,6 +192,11 @@ def _may_be_damaged(file: ArrivedFile, beside: Iterable[ArrivedFile]) -> bool:
         return False
     is_named_so = file.name.lower().endswith(DICOM_SUFFIXES)
     return is_named_so or _pattern(file) in map(_pattern, beside)
+
+
+def _is_hidden(name: str) -> bool:
+    """Return whether a file or a folder above it is hidden, as `._1.dcm` beside a Mac's `1.dcm`."""
+    return any(map(is_hidden, PurePosixPath(name.replace("\\", "/")).parts))
 
 
 def _pattern(file: ArrivedFile) -> tuple[str, str]:
@@ -231,7 +239,7 @@ def _classify_file(path: Path, name: str) -> ArrivedFile:
     try:
         kind = kind_of(head, name)
     except InputError:
-        return ArrivedFile(path, name, "unusable")
+        return ArrivedFile(path, name, "other" if _is_hidden(name) else "unusable")
     if kind is None:
         return ArrivedFile(path, name, "other")
     if kind != "dicom":
