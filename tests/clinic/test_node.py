@@ -241,6 +241,68 @@ def test_another_series_does_not_complete_one_that_broke_off(node, sick):
     assert node.inbox.note_unfinished(name) == 1
 
 
+def test_a_whole_study_sent_again_stays_whole_if_the_copy_breaks_off(node, sick, caplog):
+    first = associated(node.port)
+    for index in range(3):
+        assert stored(first, dicom_slice(sick.scan, index, 7)) == 0
+    first.release()
+    wait_for(lambda: not node._sent)
+    name = study_of(node)
+    before = node.inbox.folders(name)[2]
+    again = associated(node.port)
+    assert stored(again, dicom_slice(sick.scan, 0, 7)) == 0
+    again.abort()
+    wait_for(lambda: not node._sent)
+    assert node.inbox.note_unfinished(name) == 0
+    assert node.inbox.folders(name)[2] == before
+    assert "an association broke off" not in caplog.text
+    corrected = associated(node.port)
+    dataset = dicom_slice(sick.scan, 0, 7)
+    dataset.PatientName = "Corrected"
+    assert stored(corrected, dataset) == 0
+    corrected.abort()
+    wait_for(lambda: not node._sent)
+    assert node.inbox.note_unfinished(name) == 1
+
+
+def test_a_finished_study_is_not_deleted_while_it_is_sent_again(node, sick):
+    association = associated(node.port)
+    assert stored(association, dicom_slice(sick.scan, 0, 7)) == 0
+    association.release()
+    wait_for(lambda: not node._sent)
+    name = study_of(node)
+    node.inbox.begin_attempt(name)
+    node.inbox.record_results(name, node.inbox.folders(name)[2], [], [])
+    again = associated(node.port)
+    assert stored(again, dicom_slice(sick.scan, 0, 7)) == 0
+    node.inbox.delete_expired(0, node._has_open_association)
+    assert node.inbox.studies == 1
+    again.release()
+    wait_for(lambda: not node._sent)
+    node.inbox.delete_expired(0, node._has_open_association)
+    assert node.inbox.studies == 0
+
+
+@pytest.mark.parametrize("same", [False, True])
+def test_a_series_with_refused_instances_is_unfinished_until_they_are_sent(node, sick, same):
+    association = associated(node.port)
+    limit = node.inbox._max_bytes
+    for index in range(6):
+        node.inbox._max_bytes = limit if index < 3 else node.inbox._bytes
+        assert stored(association, dicom_slice(sick.scan, index, 7)) == (0, 0xA700)[index >= 3]
+    node.inbox._max_bytes = limit
+    if not same:
+        association.release()
+        wait_for(lambda: not node._sent)
+        assert node.inbox.note_unfinished(study_of(node)) == 1
+        association = associated(node.port)
+    for index in range(3, 6):
+        assert stored(association, dicom_slice(sick.scan, index, 7)) == 0
+    association.release()
+    wait_for(lambda: not node._sent)
+    assert node.inbox.note_unfinished(study_of(node)) == 0
+
+
 def test_images_that_share_a_uid_are_kept_and_corrections_replace(node, sick, caplog):
     association = associated(node.port)
     for index in range(3):

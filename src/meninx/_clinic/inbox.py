@@ -11,7 +11,7 @@ import sqlite3
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -223,6 +223,18 @@ class Inbox:
             IncompleteNote(str(header.StudyInstanceUID), missing).write(folder)
         return count
 
+    def _path_of(self, study_uid: str, instance_uid: str, data: bytes, place: str) -> Path:
+        # An instance that is sent again with another identity or pixels is another file.
+        digest = hashlib.sha256(data).hexdigest()[:CONTENT_DIGITS]
+        instance = f"{_hash_uid(instance_uid)}{place}"
+        return self.folder_of(study_uid) / INCOMING / f"{instance}-{digest}.dcm"
+
+    def holds(self, study_uid: str, instance_uid: str, data: bytes, place: str = "") -> bool:
+        """Return whether an instance is there with the same content; see `add`."""
+        path = self._path_of(study_uid, instance_uid, data, place)
+        with self._lock:
+            return path in self._sizes
+
     def add(self, study_uid: str, instance_uid: str, data: bytes, place: str = "") -> bool:
         """Write an instance to disk; it is durable when this returns.
 
@@ -246,10 +258,7 @@ class Inbox:
                 f"the inbox is full, its limit is {self._max_bytes:,} bytes; "
                 "increase it with --disk-gib"
             )
-        # An instance that is sent again with another identity or pixels is another file.
-        digest = hashlib.sha256(data).hexdigest()[:CONTENT_DIGITS]
-        instance = f"{_hash_uid(instance_uid)}{place}"
-        path = self.folder_of(study_uid) / INCOMING / f"{instance}-{digest}.dcm"
+        path = self._path_of(study_uid, instance_uid, data, place)
         with self._lock:
             if not path.parent.is_dir():
                 path.parent.mkdir(parents=True)
@@ -266,6 +275,7 @@ class Inbox:
             _sync_folder(path.parent)
             self._register(path, len(data))
         alike = path.parent.glob(f"{_hash_uid(instance_uid)}*-*.dcm")
+        instance = path.stem.partition("-")[0]
         return any(other.name.partition("-")[0] != instance for other in alike)
 
     @property
@@ -432,8 +442,16 @@ class Inbox:
                 max((finished for *_, finished in rows), default=0.0),
             )
 
-    def delete_expired(self, max_age_seconds: float) -> None:
-        """Delete studies that were scored longer ago and have no result waiting."""
+    def delete_expired(
+        self, max_age_seconds: float, is_being_sent: Callable[[str], bool] = lambda _: False
+    ) -> None:
+        """Delete studies that were scored longer ago and have no result waiting.
+
+        Args:
+            max_age_seconds: Time since the study was scored, s.
+            is_being_sent: Whether instances of a study, by its folder's name, are being sent again:
+                it stays, or the instances that follow would be taken for the whole study.
+        """
         with self._transaction() as ledger:
             rows = ledger.execute(
                 "select name, scored from studies where finished < ? and not exists "
@@ -441,8 +459,9 @@ class Inbox:
                 (time.time() - max_age_seconds, WAITING, SENDING),
             ).fetchall()
             for name, scored in rows:
-                if self._content_hash(name) != scored:
-                    continue  # deleted already, or instances added since wait to be scored
+                # Deleted already, or instances added since wait to be scored.
+                if self._content_hash(name) != scored or is_being_sent(name):
+                    continue
                 ledger.execute("delete from results where study = ?", (name,))
                 ledger.execute("delete from studies where name = ?", (name,))
                 ledger.execute("delete from transfers where study = ?", (name,))

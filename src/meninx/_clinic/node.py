@@ -111,6 +111,26 @@ class NodeSettings:
     tls: ssl.SSLContext | None = field(default=None, repr=False)
 
 
+@dataclass(frozen=True)
+class _Sent:
+    """What an open association has sent: pairs of StudyInstanceUID and SeriesInstanceUID.
+
+    Args:
+        series: Series of all its instances.
+        begun: Series of which it sent an instance that was not there before.
+        refused: Instances that could not be stored, and their series.
+    """
+
+    series: set[tuple[str, str]] = field(default_factory=set)
+    begun: set[tuple[str, str]] = field(default_factory=set)
+    refused: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+    @property
+    def whole(self) -> set[tuple[str, str]]:
+        """Series of which no instance was refused."""
+        return self.series - set(self.refused.values())
+
+
 class Node:
     """A DICOM node.
 
@@ -136,8 +156,7 @@ class Node:
         self.last_received = 0.0
         # Why the last instance could not be stored; empty if it could.
         self._fault = ""
-        # Study and series of what each open association has sent.
-        self._sent: dict[Any, set[tuple[str, str]]] = {}
+        self._sent: dict[Any, _Sent] = {}
         # Studies of which it was said that images share a UID.
         self._shared: set[str] = set()
 
@@ -187,21 +206,21 @@ class Node:
             event.assoc.kill()
 
     def _on_released(self, event: Event) -> None:
-        """Record that the series of an association were sent whole."""
-        for study, series in self._sent.pop(event.assoc, ()):
+        """Record that the series of an association were sent whole, but for refused ones."""
+        for study, series in self._sent.pop(event.assoc, _Sent()).whole:
             self.inbox.end_transfer(study, series)
 
     def _on_broken(self, event: Event) -> None:
         """Keep the series of an association as unfinished: it ended before its release."""
-        sent = self._sent.pop(event.assoc, None)
-        if not sent:
+        begun = self._sent.pop(event.assoc, _Sent()).begun
+        if not begun:
             return
-        for study, series in sent:  # another association may have ended it meanwhile
+        for study, series in begun:  # another association may have ended it meanwhile
             self.inbox.begin_transfer(study, series)
         log.warning(
             "an association broke off, or was idle too long, after instances of %d series: their "
             "studies are incomplete until these series are sent again",
-            len(sent),
+            len(begun),
         )
 
     def _on_store(self, event: Event) -> int:
@@ -229,26 +248,29 @@ class Node:
         if faults := _faults_of(uids, str(header.get("SOPClassUID", "")), event.request):
             log.warning("an instance was refused (0x%04x): %s", OTHER_DATA, "; ".join(faults))
             return OTHER_DATA
-        study, place = uids["StudyInstanceUID"], place_of(header)
+        study, instance, place = uids["StudyInstanceUID"], uids["SOPInstanceUID"], place_of(header)
+        series = study, uids["SeriesInstanceUID"]
+        sent = self._sent.setdefault(event.assoc, _Sent())
+        sent.series.add(series)
+        is_there = self.inbox.holds(study, instance, data, place)
         try:
-            self._begin_transfer(event.assoc, study, uids["SeriesInstanceUID"])
-            is_shared = self.inbox.add(study, uids["SOPInstanceUID"], data, place)
+            # What is there already leaves its series as whole as it was.
+            if not is_there and series not in sent.begun:
+                self.inbox.begin_transfer(*series)
+                sent.begun.add(series)
+            is_shared = self.inbox.add(study, instance, data, place)
         except (LimitExceeded, OSError) as error:
             self._log_once(_reason_of(error))
+            if not is_there:
+                sent.refused[instance + place] = series
             return OUT_OF_RESOURCES
+        sent.refused.pop(instance + place, None)
         if is_shared and study not in self._shared:
             self._shared.add(study)
             name = self.inbox.folder_of(study).name[:8]
             log.warning("study %s: several images have one SOPInstanceUID; all are kept", name)
         self._log_once("")
         return SUCCESS
-
-    def _begin_transfer(self, association: Any, study: str, series: str) -> None:
-        """Record the first instance of a series on an association."""
-        sent = self._sent.setdefault(association, set())
-        if (study, series) not in sent:
-            self.inbox.begin_transfer(study, series)
-            sent.add((study, series))
 
     def _log_once(self, fault: str) -> None:
         """Log why instances can't be stored when that begins, and when it ends."""
@@ -292,7 +314,8 @@ class Node:
         if failed:
             report.FailedSOPSequence = failed
         else:
-            for place in series:
+            refused = self._sent.get(event.assoc, _Sent()).refused.values()
+            for place in series.difference(refused):
                 self.inbox.end_transfer(*place)
         for study in studies:
             self.inbox.mark_complete(study)
@@ -326,7 +349,9 @@ class Node:
                     if not self._is_being_sent(name):
                         self._score(name)
                 self._deliver_due()
-                self.inbox.delete_expired(self.settings.keep_hours * 3600)
+                self.inbox.delete_expired(
+                    self.settings.keep_hours * 3600, self._has_open_association
+                )
                 self._report_health()
             except Exception as error:
                 words = system_error_in_words(error)
@@ -339,10 +364,13 @@ class Node:
 
     def _is_being_sent(self, name: str) -> bool:
         """Return whether an open association has sent instances of a study, and may send more."""
-        return self.inbox.is_waited_for(name) and any(
+        return self.inbox.is_waited_for(name) and self._has_open_association(name)
+
+    def _has_open_association(self, name: str) -> bool:
+        return any(
             self.inbox.folder_of(study).name == name
             for association, sent in list(self._sent.items())
-            for study, _ in list(sent)
+            for study, _ in list(sent.series)
             if association.is_alive()
         )
 
