@@ -30,6 +30,7 @@ from meninx._clinic import inbox as inboxes
 from meninx._clinic import node as nodes
 from meninx._clinic.dimse_peer import COMMITMENT, COMMITMENT_INSTANCE, FIND
 from meninx._clinic.inbox import SENT, Inbox
+from meninx._clinic.instance_key import place_of
 from meninx._clinic.node import Node, NodeSettings
 from meninx._clinic.peers import peer_of
 from meninx._clinic.study_scoring import score_and_write
@@ -781,6 +782,27 @@ def test_corrections_survive_a_restart_and_older_versions_are_deleted(tmp_path):
     assert not old.exists() and again.unscored(0) == [name]
     assert again.find("1.2.1").read_bytes() == b"after it"
     again.close()
+
+
+def test_a_correction_replaces_a_file_that_was_named_without_its_place(tmp_path, sick):
+    inbox = Inbox(tmp_path, 10**9)
+    slices = [dicom_slice(sick.scan, index, 7) for index in range(2)]
+    uid = slices[0].SOPInstanceUID
+
+    def add(dataset, place):
+        whole = io.BytesIO()
+        dataset.save_as(whole, enforce_file_format=True)
+        return inbox.add("1.2", uid, whole.getvalue(), place)
+
+    add(slices[0], "")
+    assert add(slices[1], place_of(slices[1]))  # another image with this UID
+    slices[0].PatientName = "Corrected"
+    assert add(slices[0], place_of(slices[0]))
+    names = {str(pydicom.dcmread(path).PatientName) for path in tmp_path.rglob("*.dcm")}
+    assert names == {"Corrected", str(slices[1].PatientName)}
+    size = sum(path.stat().st_size for path in tmp_path.rglob("*.dcm"))
+    assert (inbox.counts()["instances"], inbox._bytes) == (2, size)
+    inbox.close()
 
 
 @pytest.mark.filterwarnings("ignore:Invalid value for VR UI")

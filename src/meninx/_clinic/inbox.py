@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pydicom
 
+from meninx._clinic.instance_key import PLACE, place_of
 from meninx._errors import LimitExceeded, OptionError
 from meninx._scan.completeness import Incomplete
 from meninx._scan.incomplete_note import NOTE, IncompleteNote
@@ -146,15 +147,29 @@ class Inbox:
     def _register(self, path: Path, size: int) -> None:
         """Add a file to the index; an earlier version of its instance is deleted."""
         name, instance = path.parent.parent.name, path.stem.partition("-")[0]
+        bare = instance[:UID_DIGITS]
+        if bare != instance and self._is_place_of(self._files[name].get(bare), instance):
+            self._remove(self._files[name].pop(bare))
         before = self._files[name].get(instance, path)
         if before != path:
-            self._bytes -= self._sizes.pop(before)
-            before.unlink(missing_ok=True)
+            self._remove(before)
         self._files[name][instance] = path
         self._content_hashes.pop(name, None)
         self._bytes += size - self._sizes.get(path, 0)
         self._sizes[path] = size
         self._last_received[name] = time.monotonic()
+
+    @staticmethod
+    def _is_place_of(path: Path | None, instance: str) -> bool:
+        """Return whether a file of an earlier version, whose name lacks its place, has this one."""
+        if path is None:
+            return False
+        header = pydicom.dcmread(path, specific_tags=list(PLACE), force=True)
+        return instance[UID_DIGITS:] == place_of(header)
+
+    def _remove(self, path: Path) -> None:
+        self._bytes -= self._sizes.pop(path)
+        path.unlink(missing_ok=True)
 
     def _content_hash(self, name: str) -> str:
         """Return a hash of a study's instances: their file names contain hashes of the content."""
