@@ -3,10 +3,12 @@
 import json
 import stat
 
+import imagecodecs
 import numpy as np
 import pydicom
 import pytest
 from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
 from pydicom.tag import Tag
 from typer.testing import CliRunner
 
@@ -261,6 +263,60 @@ def test_an_overlay_in_unused_bits_and_bytes_after_the_pixels_are_removed(
     actions = {action for name, action in removed.counts if name == "PixelData"}
     cut_off = set() if packed else {"bytes after the pixels removed"}
     assert actions == {"unused bits cleared"} | cut_off
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("syntax", [pydicom.uid.JPEG2000Lossless, pydicom.uid.JPEGLSLossless])
+def test_a_name_drawn_above_the_values_of_compressed_pixels_is_removed(sick, syntax, signed):
+    dataset = dicom_slice(sick.scan, 3, 7)
+    shown = np.clip(dataset.pixel_array, 0, 2047).astype("<u2")
+    drawn = shown.copy()
+    drawn[3:9, 4:20] |= 0x8000
+    dataset.PixelData = drawn.tobytes()
+    dataset.BitsStored, dataset.HighBit = 16, 15
+    dataset = encoded(dataset, syntax)
+    dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 12, 11, int(signed)
+    removed = Removed()
+    Deidentifier(Pseudonyms(b"a" * 32), removed).clean(dataset)
+    np.testing.assert_array_equal(np.frombuffer(dataset.PixelData, "<u2"), shown.ravel())
+    assert ("PixelData", "unused bits cleared") in removed.counts
+
+
+@pytest.mark.parametrize("syntax", [pydicom.uid.JPEG2000Lossless, pydicom.uid.JPEGLSLossless])
+def test_compressed_pixels_without_more_bits_stay_compressed(sick, syntax):
+    dataset = dicom_slice(sick.scan, 3, 7)
+    shown = np.clip(dataset.pixel_array, 0, 2047).astype("<u2")
+    dataset.BitsStored, dataset.HighBit, dataset.PixelData = 12, 11, shown.tobytes()
+    if syntax == pydicom.uid.JPEGLSLossless:
+        dataset = encoded(dataset, syntax)
+    else:
+        frame = imagecodecs.jpeg2k_encode(
+            shown, codecformat="j2k", reversible=True, bitspersample=12
+        )
+        dataset.PixelData = encapsulate([frame])
+        dataset.file_meta.TransferSyntaxUID = syntax
+    before = dataset.PixelData
+    Deidentifier(Pseudonyms(b"a" * 32), Removed()).clean(dataset)
+    assert dataset.PixelData == before
+
+
+def test_a_frame_that_can_t_be_decompressed_is_refused(sick):
+    dataset = encoded(dicom_slice(sick.scan, 3, 7), pydicom.uid.JPEG2000Lossless)
+    dataset.BitsStored, dataset.HighBit = 12, 11
+    dataset.PixelData = encapsulate([b"DOE^JANE" * 20])
+    with pytest.raises(UnsupportedScan, match="can't be decompressed"):
+        Deidentifier(Pseudonyms(b"a" * 32), Removed()).clean(dataset)
+
+
+@pytest.mark.parametrize("lost", [1, 2, 513])
+def test_unused_bits_are_cleared_where_pixels_are_missing_at_the_end(sick, lost):
+    dataset = dicom_slice(sick.scan, 3, 7)
+    shown, _ = with_overlay(dataset)
+    dataset.PixelData = dataset.PixelData[:-lost]
+    Deidentifier(Pseudonyms(b"a" * 32), Removed()).clean(dataset)
+    found = np.frombuffer(dataset.PixelData, "<u2")
+    np.testing.assert_array_equal(found, shown.ravel()[: found.size])
+    assert found.size == shown.size - -(-lost // 2)
 
 
 def test_burned_in_text_and_other_kinds_are_refused(tmp_path, sick):

@@ -4,28 +4,33 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom import Dataset
+from pydicom.encaps import generate_frames
+from pydicom.pixels.utils import get_j2k_parameters
 
 from meninx._errors import UnsupportedScan
+from meninx._scan.dicom.pixels import DECODERS
 from meninx._scan.dicom.values import whole_number
 
 # Groups of overlays (DICOM PS3.3 C.9.2).
 OVERLAYS = range(0x6000, 0x6100)
 CLEARED, CUT_OFF = "unused bits cleared", "bytes after the pixels removed"
-_BIT_POSITION = 0x0102
+# Markers of a JPEG frame's header, in all modes and in JPEG-LS.
+_FRAME_HEADERS = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
 
 
 def clear_unused(dataset: Dataset) -> list[str]:
     """Clear what viewers may show beside the values of pixels, such as an overlay with a name.
 
     Args:
-        dataset: MR image, changed in place; run-length encoded pixels with unused bits, and
-            compressed ones with an overlay in them, are decompressed.
+        dataset: MR image, changed in place; compressed pixels whose samples have more bits than
+            the values are decompressed.
 
     Returns:
         `CLEARED` and `CUT_OFF`, each if anything changed.
 
     Raises:
-        UnsupportedScan: If they lie below the values of compressed pixels.
+        UnsupportedScan: If they lie below the values of compressed pixels, or these can't be
+            decompressed.
 
     References:
         DICOM PS3.5 8.1.1 (unused bits may hold anything), C.9.2.1 (OverlayBitPosition).
@@ -39,8 +44,7 @@ def clear_unused(dataset: Dataset) -> list[str]:
     has_unused = stored < allocated
     syntax = dataset.file_meta.TransferSyntaxUID
     if syntax.is_encapsulated:
-        packed = syntax != pydicom.uid.RLELossless and not _has_overlay_in_pixels(dataset)
-        if packed or not has_unused:
+        if not has_unused:
             return []
         if high != stored - 1:
             raise UnsupportedScan(
@@ -48,13 +52,16 @@ def clear_unused(dataset: Dataset) -> list[str]:
                 "leave the file out",
                 reason="burned_in",
             )
-        # The decoder clears unused bits above the values.
-        dataset.decompress(generate_instance_uid=False)
+        if not _may_have_more_bits(dataset, stored):
+            return []
+        _decompress(dataset)
     data = dataset.PixelData
     length = _expected_length(dataset, allocated)
     kept = data[:length]
     done = [CUT_OFF] if data[length:].strip(b"\0") else []
-    if has_unused and allocated in (8, 16, 32) and len(kept) == length:
+    if has_unused and allocated in (8, 16, 32):
+        # Some files lack pixels at the end; what is left of a divided one is no value.
+        kept = kept[: len(kept) // (allocated // 8) * (allocated // 8)]
         cleared = _cleared(dataset, kept, allocated, stored, high)
         done += [CLEARED] if syntax.is_encapsulated or cleared != kept else []
         kept = cleared
@@ -62,9 +69,46 @@ def clear_unused(dataset: Dataset) -> list[str]:
     return done
 
 
-def _has_overlay_in_pixels(dataset: Dataset) -> bool:
-    tags = (tag for tag in dataset.keys() if tag.group in OVERLAYS)  # noqa: SIM118
-    return any(tag.element == _BIT_POSITION and dataset[tag].value for tag in tags)
+def _may_have_more_bits(dataset: Dataset, stored: int) -> bool:
+    """Return whether samples of compressed pixels have more bits than their values, or may have."""
+    if dataset.file_meta.TransferSyntaxUID == pydicom.uid.RLELossless:
+        return True
+    number = whole_number(dataset, "NumberOfFrames") or 1
+    try:
+        precisions = list(
+            map(_precision, generate_frames(dataset.PixelData, number_of_frames=number))
+        )
+    except Exception:  # noqa: BLE001 - pydicom documents no list of what bytes make it raise
+        return True
+    return any(precision is None or precision > stored for precision in precisions)
+
+
+def _precision(frame: bytes) -> int | None:
+    """Return the number of bits of a compressed frame's samples; None if its header is not found.
+
+    References:
+        ITU-T T.800 A.5.1 (JPEG 2000, SIZ), T.81 B.2.2 (JPEG) and T.87 C.2.2 (JPEG-LS).
+    """
+    if found := get_j2k_parameters(frame):
+        return int(found["precision"])
+    place = 2
+    while frame[place : place + 1] == b"\xff" and len(frame) > place + 4:
+        if frame[place + 1] in _FRAME_HEADERS:
+            return frame[place + 4]
+        place += 2 + int.from_bytes(frame[place + 2 : place + 4], "big")
+    return None
+
+
+def _decompress(dataset: Dataset) -> None:
+    plugin = DECODERS.get(dataset.file_meta.TransferSyntaxUID, "")
+    try:
+        dataset.decompress(generate_instance_uid=False, decoding_plugin=plugin)
+    except Exception as error:
+        raise UnsupportedScan(
+            "compressed pixels with unused bits, which may hold a name, can't be decompressed; "
+            "leave the file out",
+            reason="burned_in",
+        ) from error
 
 
 def _expected_length(dataset: Dataset, allocated: int) -> int:

@@ -23,7 +23,7 @@ from meninx._scan.source import Source, reading
 
 # Decoder of each compressed syntax, chosen for damaged files: gdcm, pydicom's first choice, ends
 # the whole process on some broken JPEG 2000 streams.
-_DECODERS = {
+DECODERS = {
     pydicom.uid.RLELossless: "pydicom",
     pydicom.uid.JPEG2000: "pylibjpeg",
     pydicom.uid.JPEG2000Lossless: "pylibjpeg",
@@ -133,7 +133,7 @@ def decode(
         syntax = dataset.file_meta.TransferSyntaxUID
         if not syntax.is_encapsulated:
             _check_frames(dataset)
-        decoded = pixel_array(dataset, decoding_plugin=_DECODERS.get(syntax, ""))
+        decoded = pixel_array(dataset, decoding_plugin=DECODERS.get(syntax, ""))
         pixels = decoded[None] if decoded.ndim == 2 else decoded
         bits = int(dataset.BitsStored)
         if signed is None and pixels.max() >= 2 ** (bits - 1):
