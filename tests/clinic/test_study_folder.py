@@ -222,7 +222,13 @@ def test_a_partial_response_of_a_web_service_is_incomplete(service, tmp_path, co
 
 
 @pytest.mark.parametrize(
-    ("status", "warning"), [(206, ""), (200, '299 pacs "4 of 9 instances"'), (206, "299 - x")]
+    ("status", "warning"),
+    [
+        (206, ""),
+        (200, '299 pacs "4 of 9 instances"'),
+        (206, "299 - x"),
+        (200, '110 cache "old", 299 pacs "4 of 9"'),
+    ],
 )
 def test_a_service_that_says_it_sent_a_part_is_believed(service, tmp_path, status, warning):
     counted = service.answers.pop(("GET", "/studies"))
@@ -236,6 +242,17 @@ def test_a_service_that_says_it_sent_a_part_is_believed(service, tmp_path, statu
     # Its own number of instances shows that all came, whatever the warning is about.
     service.answers["GET", "/studies"] = counted
     service.answers["GET", f"/studies/{STUDY}"] = (status, MULTIPART, multipart(service.whole))
+    assert peer_of(service.address).fetch(STUDY, tmp_path) == 9
+    assert not (tmp_path / NOTE).exists()
+
+
+@pytest.mark.parametrize(
+    "warning", ['110 proxy "Response is Stale"', '214 proxy "Transformed, 299 times"', ""]
+)
+def test_a_warning_of_a_proxy_makes_no_fetch_incomplete(service, tmp_path, warning):
+    service.answers.pop(("GET", "/studies"))
+    service.headers = {"Warning": warning} if warning else {}
+    service.answers["GET", f"/studies/{STUDY}"] = (200, MULTIPART, multipart(service.whole))
     assert peer_of(service.address).fetch(STUDY, tmp_path) == 9
     assert not (tmp_path / NOTE).exists()
 

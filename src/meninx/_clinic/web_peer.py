@@ -1,6 +1,7 @@
 """A DICOMweb service: STOW-RS, QIDO-RS and WADO-RS."""
 
 import io
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from email.message import Message
 from functools import partial
@@ -24,6 +25,9 @@ STUDY_INSTANCES, SERIES_INSTANCES = "00201208", "00201209"
 # Number of matches to request at a time.
 PAGE = 100
 Match = dict[str, Any]
+# In the header Warning, whose values are `code agent "text"`, with commas between them.
+_SERVICE_WARNING = re.compile(r"(?:^|,)\s*299\b")
+_QUOTED = re.compile(r'"(?:\\.|[^"\\])*"')
 
 
 class WebPeer:
@@ -142,10 +146,11 @@ class WebPeer:
 
         References:
             DICOM PS3.18 10.4.3 and 8.5.1.2: status 206 for some of the instances, and the header
-            Warning.
+            Warning with code 299. RFC 7234 5.5: its other codes are of proxies and caches.
         """
         warning = response.headers.get("Warning", "")
-        if response.status_code == requests.codes.partial_content or warning:
+        is_partial = response.status_code == requests.codes.partial_content
+        if is_partial or _SERVICE_WARNING.search(_QUOTED.sub('""', warning)):
             said = without_passwords(printable(warning))[:200]
             self._partial = f"status {response.status_code}{said and f', {said}'}"
         return _check_ended(response)
