@@ -161,7 +161,7 @@ def test_a_list_of_slices_keeps_the_note_beside_them(heads, tmp_path):
     assert (len(found.names), found.context) == (SLICES, (f"A/{NOTE}",))
 
 
-@pytest.mark.parametrize("name", ["DICOMDIR", "dicomdir.;1"])
+@pytest.mark.parametrize("name", ["DICOMDIR", "DICOMDIR;1", "dicomdir.;1"])
 def test_images_that_only_the_dicomdir_has_are_missing(heads, tmp_path, name):
     source = tmp_path / "in"
     write_series(heads[0], source / "cd/IMAGES/A", 7)
@@ -185,6 +185,14 @@ def test_images_that_only_the_dicomdir_has_are_missing(heads, tmp_path, name):
     assert (found["decision"], found["reason"], found["files"]) == ("refer", "incomplete", 2)
     missing = Incomplete("images listed in DICOMDIR", SLICES, SLICES - 1)
     assert found["incomplete"] == [missing.as_json()]
+
+
+def test_a_file_whose_name_begins_like_a_dicomdir_joins_no_folders(heads, tmp_path):
+    for person in ("anna", "bert"):
+        write_series(heads[0], tmp_path / "in" / person, 7)
+    (tmp_path / "in/dicomdir_notes.txt").write_text("copied in May")
+    _, found = units(tmp_path / "in")
+    assert [(unit.place, len(unit.names)) for unit in found] == [("anna", SLICES), ("bert", SLICES)]
 
 
 def test_a_series_in_two_folders_of_a_medium_is_one_unit(heads, tmp_path):

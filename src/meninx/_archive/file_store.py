@@ -1,6 +1,7 @@
 """An archive that is a tree of files, on disk or in an object store."""
 
 import posixpath
+import re
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -17,6 +18,8 @@ from meninx._scan.incomplete_note import NOTE
 from meninx._scan.kinds import data_file_of
 from meninx._scan.source import Source, unpacked_head
 from meninx._scan.walking import leads_back, missing_target
+
+_LISTING = re.compile(r"dicomdir\.?(?:;\d+)?", re.IGNORECASE)
 
 
 class FileStore:
@@ -162,9 +165,10 @@ def _tells_of_below(entry: FileEntry) -> bool:
 
     References:
         DICOM PS3.10 8.6: a medium's directory is named DICOMDIR.
+        ISO 9660 7.5.1: a point and a version may follow, as in `DICOMDIR.;1`.
     """
     name = posixpath.basename(entry.name)
-    return name == NOTE or name.lower().startswith("dicomdir")
+    return name == NOTE or _LISTING.fullmatch(name) is not None
 
 
 def _above(entries: Iterable[FileEntry], notes: Iterable[FileEntry]) -> tuple[FileEntry, ...]:
