@@ -433,7 +433,12 @@ class Table:
 
 
 def _series_of(identity: Mapping[str, Any]) -> str:
-    """Return a hash of what all scans of a series share, as `stacks_of` tells series apart."""
+    """Return a hash of what all scans of a series share.
+
+    These are patient, study and UID. Other than for `stacks_of`, two writings of a patient's
+    identity are two series, and series of one UID with several numbers are one: a row's identity
+    has neither the number nor what two writings share.
+    """
     names = ("patient", "study_instance_uid", "series_instance_uid")
     return short_hash(*(str(identity.get(name) or "") for name in names))
 
