@@ -78,10 +78,20 @@ def test_time_points_are_one_person(names, person):
         [f"Data202{year}/{number}" for year in (1, 2) for number in range(9)],
         ["scans-01-02-03", "scans-01-02-04"],
         [f"MSD_2021_{number:02}" for number in range(1, 13)],
+        ["data/2019-03-01_export/anna", "data/2019-03-01_export/bert"],
+        ["site1/2019-03-01_export/anna", "site1/2019-03-01_export/bert"],
     ],
 )
 def test_different_people_stay_apart(names):
     assert len({found for found, _ in persons_of(names).values()}) == len(names)
+
+
+def test_studies_below_folders_that_differ_are_time_points():
+    names = [f"data/{person}/2019-0{month}-01_mr" for person in ("anna", "bert") for month in "36"]
+    found = persons_of([*names, "data/carl"])
+    assert {person for person, _ in found.values()} == {"data/anna", "data/bert", "data/carl"}
+    found = persons_of(["anna/2019-03-01_mr", "anna/2019-06-01_mr", "carl"])
+    assert {person for person, _ in found.values()} == {"anna", "carl"}
 
 
 def test_folders_with_bare_numbers_below_several_people_are_time_points():

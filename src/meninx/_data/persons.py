@@ -93,7 +93,9 @@ def persons_of(names: Iterable[str]) -> dict[str, tuple[str, str]]:
     Returns:
         By name: the person and the time point, which may be empty.
     """
-    worded = {name: _without_time_words(name) for name in set(names)}
+    parts = {name: _parts_of_person(name) for name in set(names)}
+    studies = _study_folders(parts)
+    worded = {name: _without_time_words(name, parts[name], studies[name]) for name in parts}
     folders = _numbered_folders({person for person, _ in worded.values()})
     worded = {
         name: (folders[person][0], "/".join(filter(None, [folders[person][1], time])))
@@ -109,15 +111,42 @@ def persons_of(names: Iterable[str]) -> dict[str, tuple[str, str]]:
     return found
 
 
-def _without_time_words(name: str) -> tuple[str, str]:
-    """Return a name without the folders and endings that are a time point, and the time point."""
-    parts = _parts_of_person(name)
+def _study_folders(parts: Mapping[str, Sequence[str]]) -> dict[str, int]:
+    """Return which folder of each name is that of a study, or the number of its folders if none is.
+
+    What lies above a study is a person's if it has a number or is another one in other names. The
+    `data` of `data/2019-03-01_export/anna` is none, and the person lies below.
+    """
+    beginnings: dict[int, set[tuple[str, ...]]] = defaultdict(set)
+    for folders in parts.values():
+        for depth in range(1, len(folders) + 1):
+            beginnings[depth].add(tuple(folders[:depth]))
+
+    def study_of(folders: Sequence[str]) -> int:
+        found = (place for place, part in enumerate(folders) if place and _STUDY.fullmatch(part))
+        place = next(found, len(folders))
+        above = "/".join(folders[:place])
+        is_numbered = any(map(str.isdigit, _SITE_NUMBER.sub("", above)))
+        return place if is_numbered or len(beginnings[place]) > 1 else len(folders)
+
+    return {name: study_of(folders) for name, folders in parts.items()}
+
+
+def _without_time_words(name: str, parts: Sequence[str], study: int) -> tuple[str, str]:
+    """Return a name without the folders and endings that are a time point, and the time point.
+
+    Args:
+        name: Name of an exam.
+        parts: Its folders that may identify a person.
+        study: Which of them is a study's; their number if none is.
+
+    Returns:
+        The person and the time point, which may be empty.
+    """
     for place, part in enumerate(parts):
         # "sub-01" may be another person in another folder; numbers of other collections are unique.
         if (known := known_person(part)) and not known.startswith("sub-"):
             return known, "/".join([part.partition(known)[2], *parts[place + 1 :]]).strip("/")
-    studies = (place for place, part in enumerate(parts) if place and _STUDY.fullmatch(part))
-    study = next(studies, len(parts))
     parts, below = parts[:study], parts[study:]
     kept: list[str] = []
     times: list[str] = []
