@@ -122,6 +122,46 @@ def test_slices_between_those_of_another_patient_are_incomplete(
         assert (count.expected, count.received) == (12, 6)
 
 
+@pytest.mark.parametrize("numbers", [("007", "7"), ("7", "7"), ("a1", "A1")])
+@pytest.mark.parametrize("apart", [3.0, 72.0], ids=["between", "above"])
+def test_patients_of_other_names_are_never_one_scan(
+    series, other, tmp_path, errors, numbers, apart
+):
+    for number, (dataset, own) in enumerate(zip(series, other, strict=True)):
+        own.StudyInstanceUID = dataset.StudyInstanceUID
+        own.SeriesInstanceUID = dataset.SeriesInstanceUID
+        own.SeriesNumber = dataset.SeriesNumber
+        dataset.PatientID, own.PatientID = numbers
+        dataset.PatientName, own.PatientName = "Doe^Jane", "Roe^Ann"
+        own.IssuerOfPatientID = "H2"
+        place = [*dataset.ImagePositionPatient]
+        own.ImagePositionPatient = [place[0], place[1], place[2] + apart]
+        own.InstanceNumber = number + 1
+    save_all([*series, *other], tmp_path)
+    found = read(tmp_path, errors)
+    assert not errors
+    assert [len(scan) for scan in found] == [12, 12]
+    assert all(bool(scan.incomplete) == (apart == 3) for scan in found)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value"),
+    [("AcquisitionTime", "101010.12"), ("AcquisitionNumber", None)],
+)
+def test_a_copy_that_writes_a_value_otherwise_is_a_copy(series, tmp_path, errors, attribute, value):
+    for dataset in series:
+        dataset.AcquisitionDate, dataset.AcquisitionTime = "20240101", "101010.120000"
+        dataset.AcquisitionNumber = 1
+    copies = copy.deepcopy(series[3:6])
+    for dataset in copies:
+        setattr(dataset, attribute, value)
+    save_all(series, tmp_path / "a")
+    save_all(copies, tmp_path / "b")
+    (scan,) = read(tmp_path, errors)
+    assert not errors
+    assert len(scan) == 12
+
+
 def test_cosines_of_no_plane_fail_their_own_series_alone(series, other, tmp_path, errors):
     for dataset in series:
         dataset.ImageOrientationPatient = [0] * 6

@@ -191,3 +191,23 @@ def test_a_map_is_refused_whatever_its_image_type(
     scans = read_all(save_all(slices, tmp_path))
     assert len(scans) == count
     assert [error.reason for error in errors] == ["derived"] * (1 - count)
+
+
+@pytest.mark.parametrize("is_original", [True, False])
+@pytest.mark.parametrize(
+    "description",
+    [
+        *("AX T1 SWAP PHASE", "AX T2 FLIP PHASE", "T1 HALF PHASE", "AX FLAIR PROPELLER PHASE RL"),
+        *("AX T1 DELAY PHASE", "T1 PITUITARY DYNAMIC PHASE", "AX T1 PARENCHYMAL PHASE"),
+        *("T1 BRAIN MASK", "RT BRAIN MASK T1", "T1 GD RTMASK", "T1 FACEMASK", "T1 MPRAGE RT MASK"),
+        *("t1_space_aniso", "T1 ISO/ANISO", "AX T1 IDEAL F/S", "COR T2 FLEX F/S", "SAG T1 STD"),
+        *("STEALTH T1 FUSION", "BRAINLAB T1 FUSION", "AX T1 POST PERFUSION"),
+    ],
+)
+def test_ordinary_series_are_no_maps(description, is_original):
+    assert map_by_description(description, is_original=is_original) is None
+
+
+def test_a_saturation_by_magnetization_transfer_is_an_acquisition_beside_words_of_one():
+    assert map_by_description("t1_mtsat_tra on", is_original=True) is None
+    assert map_by_description("MTsat", is_original=True).reason == "derived"

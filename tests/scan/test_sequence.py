@@ -64,6 +64,8 @@ def test_sequence_of_headers(expected, acquisition):
         "T1 SE C+ brain w/wo contrast",
         "T1 FS post BRAIN W WO",
         "T1 mit KM, Kopf mit und ohne KM",
+        "AX T1 FS POST OPTIC NERVES",
+        "T1 STAR VIBE POST RADIAL",
     ],
 )
 def test_words_for_a_contrast_agent(description):
@@ -91,6 +93,9 @@ def test_words_for_a_contrast_agent(description):
         "T1 BRAIN WITH AND WITHOUT CONTRAST",
         "T1 Kopf mit und ohne KM",
         "T1 nativ",
+        "T1 BRAIN W/O & W CONTRAST",
+        "T1 BRAIN WITHOUT AND WITH CONTRAST",
+        "T1 Kopf ohne und mit KM",
     ],
 )
 def test_words_that_name_no_contrast_agent(description):

@@ -79,7 +79,7 @@ class Frame:
         source: File that holds the pixels.
         number: Index of the frame in the file, from 0.
         patient: Hash of PatientID and its issuer, else of PatientName.
-        person: Hash of the same without issuer and differences in writing.
+        person: Hashes of PatientID and of PatientName without issuer and differences in writing.
         study_uid: StudyInstanceUID.
         series_uid: SeriesInstanceUID.
         instance_uid: SOPInstanceUID.
@@ -109,7 +109,7 @@ class Frame:
     source: Source
     number: int
     patient: str
-    person: str
+    person: tuple[str, str]
     study_uid: str
     series_uid: str
     instance_uid: str

@@ -10,8 +10,10 @@ from meninx._errors import UnsupportedScan
 from meninx._scan.header_words import (
     ACQUIRED_WORDS,
     AFTER_PHASE,
+    AFTER_PHASE_WORDS,
     AFTER_SUB,
     BEFORE_PHASE,
+    BESIDE_SEQUENCES,
     DERIVED_BEGINNINGS,
     DERIVED_WORDS,
     DIFFUSION_INDICES,
@@ -25,9 +27,11 @@ from meninx._scan.header_words import (
     MAP_STEMS,
     MAP_WORDS,
     NEGATIONS,
+    OTHER_MACHINES,
     PHASE_WORDS,
     POST_MINUS_PRE,
     PURPOSES,
+    SEQUENCE_BEGINNINGS,
     SUPPRESSED_BEGINNINGS,
     WATER_WORDS,
 )
@@ -60,9 +64,18 @@ def _counting(words: Sequence[str]) -> list[str]:
     """Return the words that say what an image is, not what it was acquired for or lacks."""
     purpose = next((place for place, word in enumerate(words) if word in PURPOSES), len(words))
     before = ("", *words)
-    return [
+    counting = [
         word for word, last in zip(words[:purpose], before, strict=False) if last not in NEGATIONS
     ]
+    names_sequence = any(word.startswith(SEQUENCE_BEGINNINGS) for word in words)
+    if not names_sequence or not OTHER_MACHINES.isdisjoint(words):
+        return counting
+    return [word for word in counting if not _is_beside_sequences(word)]
+
+
+def _is_beside_sequences(word: str) -> bool:
+    """Return whether a word beside the name of a sequence does not say what the image is."""
+    return word in BESIDE_SEQUENCES or (word.endswith("MASK") and word != "BRAINMASK")
 
 
 def _named(words: Sequence[str], description: str) -> str:
@@ -131,7 +144,8 @@ def _is_phase(words: Sequence[str], place: int) -> bool:
     following = (*words[place + 1 :], "")[0]
     if words[place] not in PHASE_WORDS or before in BEFORE_PHASE or before[:1].isdigit():
         return False
-    return not following.startswith(AFTER_PHASE) and not following.isdigit()
+    is_named_otherwise = following.startswith(AFTER_PHASE) or following in AFTER_PHASE_WORDS
+    return not is_named_otherwise and not following.isdigit()
 
 
 def _is_of_fat(words: Sequence[str], description: str) -> bool:
@@ -143,6 +157,6 @@ def _is_of_fat(words: Sequence[str], description: str) -> bool:
         return False
     following = (*words[1:], "")
     return any(
-        word in FAT_WORDS and not after.startswith(SUPPRESSED_BEGINNINGS)
+        word in FAT_WORDS and after != "S" and not after.startswith(SUPPRESSED_BEGINNINGS)
         for word, after in zip(words, following, strict=True)
     )

@@ -11,8 +11,9 @@ from meninx._scan.slice_stack import POSITION_TOLERANCE_MM
 
 # Normals that differ by more are two planes, degrees; less is a patient who moved.
 _PLANE_DEGREES = 10.0
-# A plane with so many slices may be scored by itself, as of reformatted images in one series.
-_ENOUGH_SLICES = 8
+# A plane with so many slices may be scored by itself, as of reformatted images in one series; of
+# two planes, as in a series of sagittal and coronal slices, fewer are enough.
+_ENOUGH_SLICES, _ENOUGH_OF_TWO = 8, 4
 
 
 def few_slices_per_plane(frames: Sequence[Frame]) -> UnsupportedScan | None:
@@ -40,7 +41,8 @@ def few_slices_per_plane(frames: Sequence[Frame]) -> UnsupportedScan | None:
             heights.append([])
         heights[number].append(float(np.dot(frame.position, normals[number])))
     counts = [_count_of_positions(np.sort(places)) for places in heights]
-    if len(counts) < 2 or max(counts) >= _ENOUGH_SLICES:
+    enough = _ENOUGH_OF_TWO if len(counts) == 2 else _ENOUGH_SLICES
+    if len(counts) < 2 or max(counts) >= enough:
         return None
     return UnsupportedScan(
         f"slices in {len(counts)} planes, at most {max(counts)} in each: a localizer or a radial "

@@ -28,6 +28,11 @@ MIN_HEAD_MM, MAX_HEAD_MM = 100.0, 300.0
 # Longest plausible shorter side of a head in a slice, mm: 123 to 212 in the 100 volumes of known
 # geometry, so that twice their voxel size is found in all of them.
 MAX_BREADTH_MM = 240.0
+# Smallest plausible longer side of a head whose size the file gives, mm: a preterm child's.
+SMALLEST_HEAD_MM = 70.0
+# A row or column shows the head if this share of its pixels more than of a corner's is not air.
+_SHOWN_SHARE = 0.05
+_MOST_NOISE = 0.5
 # Assumed gap of a bare array with too few slices to measure, mm: that of clinical scans.
 _USUAL_GAP_MM = 5.0
 # Smallest estimated gap, mm: nearly equal slices give no estimate.
@@ -61,7 +66,8 @@ class Measurements:
     Args:
         shift: Shift within a slice that changes it as much as the compared slice differs, mm.
         pixel: Size of the averaged pixels, mm.
-        width: Longer side of the head in a slice, mm.
+        width: Longer side of all that is brighter than air in a slice, mm.
+        length: Longer side of the head, mm, which noise and spots around it do not enlarge.
         breadth: Its shorter side, mm.
         is_cut: Whether the head reaches the edges of the slice on two opposite sides.
         depth: Extent of the head across the slices, mm.
@@ -71,6 +77,7 @@ class Measurements:
     shift: float
     pixel: float
     width: float
+    length: float
     breadth: float
     is_cut: bool
     depth: float
@@ -95,13 +102,15 @@ class Measurements:
         return replace(self, shift=self.shift * scale, pixel=self.pixel * scale)
 
     def fit_head(self, *, unset: bool) -> bool:
-        """Return whether width and breadth are plausible for a head.
+        """Return whether its sides are plausible for a head.
 
         A small field shows a part of it only, as of the inner ear; if the affine was never set, its
         size is not known.
         """
-        too_small = self.width < MIN_HEAD_MM and (unset or not self.is_cut)
-        return not too_small and self.width <= MAX_HEAD_MM and self.breadth <= MAX_BREADTH_MM
+        if unset:
+            return MIN_HEAD_MM <= self.width <= MAX_HEAD_MM and self.breadth <= MAX_BREADTH_MM
+        too_small = self.length < SMALLEST_HEAD_MM and not self.is_cut
+        return not too_small and self.length <= MAX_HEAD_MM and self.breadth <= MAX_BREADTH_MM
 
     def oddness(self, gap: float) -> float:
         """Return how far the shift is from the usual for a distance between slices, mm."""
@@ -210,8 +219,10 @@ def _assumed(scan: Scan, axis: int, claimed: Spacing) -> Spacing:
 
 def _pixel_scale(measured: Measurements, *, unset: bool) -> float:
     """Return the factor of the pixel size: 1 if it was set and gives the head a plausible width."""
-    is_lost = unset or not measured.fit_head(unset=unset)
-    return _USUAL_HEAD_MM / measured.width if measured.width and is_lost else 1.0
+    if not unset and measured.fit_head(unset=False):
+        return 1.0
+    across = measured.width if unset else measured.length
+    return _USUAL_HEAD_MM / across if across else 1.0
 
 
 def estimated_gap_mm(voxels: Float32Array, axis: int, spacing_mm: Spacing) -> float | None:
@@ -279,9 +290,18 @@ def measured_along(
     ]
     shown = np.flatnonzero(areas > _BEYOND_HEAD * areas.max())
     depth = (shown[-1] - shown[0] + 1) * spacing_mm[axis]
-    sides, is_cut = _extent(own, pixels)
+    bright = np.asarray(own > FOREGROUND_LEVEL)
+    places = np.argwhere(bright.any(axis=0))
+    width = ((np.ptp(places, axis=0) + 1) * pixels).max() if len(places) else 0.0
+    sides, is_cut = _extent(bright.mean(axis=0), pixels)
     return Measurements(
-        float(np.mean(shifts)), max(pixels), max(sides), min(sides), is_cut, float(depth)
+        shift=float(np.mean(shifts)),
+        pixel=max(pixels),
+        width=float(width),
+        length=max(sides),
+        breadth=min(sides),
+        is_cut=is_cut,
+        depth=float(depth),
     )
 
 
@@ -313,16 +333,28 @@ def _equal_shift(slices: Float32Array, difference: float) -> float:
     return float(last)
 
 
-def _extent(slices: Float32Array, pixels: list[float]) -> tuple[tuple[float, float], bool]:
-    """Return both sides of the head in slices, mm, and whether two opposite edges cut it."""
-    head = np.asarray(slices > FOREGROUND_LEVEL).any(axis=0)
-    places = np.argwhere(head)
-    if not len(places):
-        return (0.0, 0.0), False
-    first, last = places.min(axis=0), places.max(axis=0)
-    height, width = (last - first + 1) * pixels
-    is_cut = bool(((first == 0) & (last == np.array(head.shape) - 1)).any())
-    return (float(height), float(width)), is_cut
+def _extent(shown: Float64Array, pixels: list[float]) -> tuple[tuple[float, float], bool]:
+    """Return both sides of the head, mm, and whether two opposite edges cut it.
+
+    Args:
+        shown: Share of slices in which a pixel is brighter than air, shape (h, w).
+        pixels: Size of a pixel, mm.
+
+    Returns:
+        The spans of rows and columns that show more than the corners, where only noise is.
+    """
+    corner = [max(1, side // 8) for side in shown.shape]
+    rows, columns = np.ix_(*(np.r_[:width, -width:0] for width in corner))
+    noise = float(np.median(shown[rows, columns].mean(axis=1)))
+    if noise > _MOST_NOISE:
+        noise = 0.0  # a part of the head fills the field
+    sides, is_cut = [], False
+    for axis, pixel in enumerate(pixels):
+        profile = shown.mean(axis=1 - axis)
+        places = np.flatnonzero(profile > noise + _SHOWN_SHARE)
+        sides.append(float((np.ptp(places) + 1) * pixel) if len(places) else 0.0)
+        is_cut |= len(places) > 0 and places[0] == 0 and places[-1] == len(profile) - 1
+    return (sides[0], sides[1]), bool(is_cut)
 
 
 def _coarsest_axis(voxels: Float32Array, axis: int) -> int:
@@ -338,7 +370,7 @@ def _implausible_width(scan: Scan) -> float | None:
     if scan.affine is None or is_unset(scan.affine):
         return None
     measured = _compared(scan, scan.view.slice_axis, spacing_of(scan.affine))
-    return None if measured is None or measured.fit_head(unset=False) else measured.width
+    return None if measured is None or measured.fit_head(unset=False) else measured.length
 
 
 def _estimate_message(scan: Scan, claimed: Spacing, estimated: Spacing, axis: int) -> str:

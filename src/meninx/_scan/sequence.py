@@ -19,13 +19,17 @@ _NO_CONTRAST = re.compile(
     r"|(?<![a-z])c-(?![a-z0-9])"
 )
 # A protocol of both kinds of series says nothing of this one.
+_OF_BOTH = rf"(?![a-z])([ _-]*(iv[ _-]*)?{_AGENT})?"
 _BOTH = re.compile(
-    rf"(?<![a-z])w(ith)?[ _]?(/|&|and|or)?[ _]?(w/?o|without)(?![a-z])([ _-]*(iv[ _-]*)?{_AGENT})?"
-    rf"|(?<![a-z])(mit|avec|con)[ _]?(/|und|et|e|y)[ _]?(ohne|sans|senza|sin)([ _-]+{_AGENT})?"
+    rf"(?<![a-z])w(ith)?[ _]*(/|&|and|or)?[ _]*(w/?o|without){_OF_BOTH}"
+    rf"|(?<![a-z])(w/?o|without)[ _]*(/|&|and|or)?[ _]*w(ith)?{_OF_BOTH}"
+    rf"|(?<![a-z])(mit|avec|con)[ _]*(/|&|und|et|e|y)[ _]*(ohne|sans|senza|sin){_OF_BOTH}"
+    rf"|(?<![a-z])(ohne|sans|senza|sin)[ _]*(/|&|und|et|e|y)[ _]*(mit|avec|con){_OF_BOTH}"
 )
 # After "post": what is not a contrast agent.
 _OTHER_AFTER = (
-    r"(?![ _-]*(op|surg|resec|rad|rt|xrt|treat|therap|tx|chemo|trauma|partum|ictal|mort))"
+    r"(?![ _-]*((op|rt|xrt|tx|rad|radiation|partum|ictal)(?![a-z])"
+    r"|operat|surg|resec|radioth|treat|therap|chemo|trauma|mort))"
 )
 _CONTRAST = re.compile(
     r"t1(w)?[-_ ]?(c|ce|gd|km)(?![a-z]|-spine)"

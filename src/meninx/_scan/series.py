@@ -2,7 +2,7 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Collection, Hashable, Iterable
+from collections.abc import Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -179,7 +179,7 @@ def stacks_of(
     """Sort frames into scans.
 
     A series is identified by patient, study, UID and number, because careless exports share or
-    empty the UIDs; a number that only some of its files give counts for all. It is split by matrix,
+    empty the UIDs; see `_joined` for what is joined nevertheless. It is split by matrix,
     orientation and contrast, and by acquisition if slices coincide otherwise. The result does not
     depend on the order of the frames.
 
@@ -218,7 +218,7 @@ def _by_series(frames: list[Frame]) -> list[list[Frame]]:
     for frame in frames:
         by_series[_series_key(frame)].append(frame)
     return sorted(
-        _with_unnumbered(by_series),
+        _joined(by_series.values()),
         key=lambda members: (
             _common_place(members),
             members[0].series_number or 0,
@@ -229,27 +229,33 @@ def _by_series(frames: list[Frame]) -> list[list[Frame]]:
 
 
 def _series_key(frame: Frame) -> tuple[Hashable, ...]:
-    """Return what all frames of a series share: patient, study, series UID and number.
-
-    With both UIDs, the writing of the patient's identity does not count.
-    """
-    patient = frame.person if frame.study_uid and frame.series_uid else frame.patient
+    """Return what all frames of a series share: patient, study, series UID and number."""
     own = frame.description if not frame.series_uid else ""
-    return patient, frame.study_uid, frame.series_uid, own, frame.series_number
+    return frame.patient, frame.study_uid, frame.series_uid, frame.series_number, own
 
 
-def _with_unnumbered(by_series: dict[tuple[Hashable, ...], list[Frame]]) -> list[list[Frame]]:
-    """Return series; files without SeriesNumber join the one that they complete to a stack."""
-    series = dict(by_series)
-    for key in by_series:
-        *shared, number = key
-        numbered = [other for other in series if [*other[:-1]] == shared and other != key]
-        if number is not None or len(numbered) != 1:
-            continue
-        both = [series[key], series[numbered[0]]]
-        if both[0][0].series_uid and _are_alike(both) and _are_even([*both[0], *both[1]]):
-            series[numbered[0]] = [*both[1], *series.pop(key)]
-    return list(series.values())
+def _joined(series: Iterable[list[Frame]]) -> list[list[Frame]]:
+    """Return series; those under one UID that only together are an even stack are one.
+
+    The patient's identity may be written in two ways, and SeriesNumber be missing in some files.
+    """
+    by_uid: dict[tuple[str, str], list[list[Frame]]] = defaultdict(list)
+    for members in series:
+        by_uid[members[0].study_uid, members[0].series_uid].append(members)
+    joined: list[list[Frame]] = []
+    for (study_uid, series_uid), groups in by_uid.items():
+        frames = [frame for members in groups for frame in members]
+        is_one = len(groups) > 1 and study_uid and series_uid and _may_be_one(groups)
+        joined += [frames] if is_one and _are_alike(groups) and _are_even(frames) else groups
+    return joined
+
+
+def _may_be_one(groups: Sequence[list[Frame]]) -> bool:
+    """Return whether neither name nor number of a patient, nor of a series, contradict."""
+    firsts = [members[0] for members in groups]
+    numbers = {frame.series_number for frame in firsts} - {None}
+    given = [{keys[at] for keys in (frame.person for frame in firsts)} - {""} for at in range(2)]
+    return len(numbers) <= 1 and all(len(keys) <= 1 for keys in given)
 
 
 def _shares_of_one_uid(series: list[list[Frame]]) -> list[tuple[Incomplete, ...]]:
@@ -339,20 +345,25 @@ def _without_copies(frames: Iterable[Frame]) -> list[Frame]:
         key=lambda frame: (frame.instance_uid, frame.number, -frame.source.size, frame.source.name),
     )
     # Careless anonymizers give all slices one UID: only frames at one position are copies.
-    unique = {
-        (
-            *_series_key(frame),
-            frame.instance_uid or frame.source.name,
-            frame.number,
-            frame.position,
-            # ... that agree on what tells images of one position apart.
-            frame.contrast,
-            frame.times,
-            frame.moments,
-        ): frame
-        for frame in reversed(ordered)
-    }
-    return list(reversed(unique.values()))
+    unique: dict[tuple[Hashable, ...], list[Frame]] = defaultdict(list)
+    kept = []
+    for frame in ordered:
+        identity = frame.instance_uid or frame.source.name
+        others = unique[*_series_key(frame), identity, frame.number, frame.position]
+        if not any(_agree(frame, other) for other in others):
+            others.append(frame)
+            kept.append(frame)
+    return kept
+
+
+def _agree(frame: Frame, other: Frame) -> bool:
+    """Return whether nothing tells two images of one position apart: no value given in both."""
+    values = zip(
+        (*frame.contrast, *frame.times, *frame.moments),
+        (*other.contrast, *other.times, *other.moments),
+        strict=True,
+    )
+    return all(own == its or own in (None, "") or its in (None, "") for own, its in values)
 
 
 def _common_place(frames: list[Frame]) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydicom import Dataset
 
-from meninx._scan.dicom.heading import patient_key, person_key
+from meninx._scan.dicom.heading import patient_key, person_keys
 from meninx._scan.dicom.values import (
     is_unreadable,
     number,
@@ -29,7 +29,7 @@ def file_attributes(dataset: Dataset) -> dict[str, Any]:
     """Return the fields of `Frame` that all frames of a file share."""
     return {
         "patient": patient_key(dataset),
-        "person": person_key(dataset),
+        "person": person_keys(dataset),
         "description": text(dataset, "SeriesDescription"),
         "study_uid": text(dataset, "StudyInstanceUID"),
         "series_uid": text(dataset, "SeriesInstanceUID"),
@@ -102,7 +102,8 @@ def _acquired_at(dataset: Dataset) -> str | None:
     moment = stored(dataset, "AcquisitionDateTime")
     if not moment and (time := stored(dataset, "AcquisitionTime")):
         moment = stored(dataset, "AcquisitionDate") + time
-    return moment or None
+    # Archives write fractions of a second with more digits, or fewer.
+    return (moment.rstrip("0").rstrip(".") if "." in moment else moment) or None
 
 
 def is_derived(dataset: Dataset) -> bool:

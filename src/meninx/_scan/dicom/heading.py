@@ -81,19 +81,19 @@ def patient_key(dataset: Dataset) -> str:
     return patient_hash(text(dataset, "PatientName").strip())
 
 
-def person_key(dataset: Dataset) -> str:
-    """Return a hash of a patient's identity that differences in writing do not change.
+def person_keys(dataset: Dataset) -> tuple[str, str]:
+    """Return hashes of a patient's number and name that differences in writing do not change.
 
     Args:
         dataset: Dataset of an instance.
 
     Returns:
-        As `patient_key`, of PatientID in small letters without its issuer and leading zeros, else
-        of the words of PatientName.
+        As `patient_key`, of PatientID in small letters without its issuer and leading zeros, and
+        of the words of PatientName; empty where it is not given.
     """
     number = text(dataset, "PatientID").strip().casefold()
     name = " ".join(re.findall(r"\w+", text(dataset, "PatientName").casefold()))
-    return patient_hash(number.lstrip("0") or number or name)
+    return patient_hash(number.lstrip("0") or number), patient_hash(name)
 
 
 def patient_hash(*values: str) -> str:
