@@ -132,7 +132,7 @@ def _study_folders(parts: Mapping[str, Sequence[str]]) -> dict[str, int]:
     return {name: study_of(folders) for name, folders in parts.items()}
 
 
-def _without_time_words(name: str, parts: Sequence[str], study: int) -> tuple[str, str]:
+def _without_time_words(name: str, parts: list[str], study: int) -> tuple[str, str]:
     """Return a name without the folders and endings that are a time point, and the time point.
 
     Args:
