@@ -180,7 +180,7 @@ def sequence_scored_as(named: Sequence, recognized: Recognized | None) -> Sequen
 
 
 def calibrated_as(named: Sequence, recognized: Recognized | None, *, volume: bool) -> Sequence:
-    """Return the sequence by whose calibrator a scan is judged.
+    """Return the sequence whose calibrator scores a scan.
 
     Args:
         named: Sequence by its headers or name.
