@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 NOT_MEASURED = "not measured"
+# What other_planes.py calls the shipped detector where it measured a candidate.
+ALSO = "the other detector"
 # Operations of the network that shipped when the targets were set, million MACs a slice.
 MILLION_MACS = 937.1
 
@@ -70,6 +72,9 @@ def _in_planes(answer: str) -> Callable[[Mapping[str, Any]], float]:
     """Return the share of an answer among sagittal and coronal series that are not refused."""
 
     def value(planes: Mapping[str, Any]) -> float:
+        # Beside `--also`, the halves are those of a candidate that did not ship.
+        if f"people, {ALSO}" in planes:
+            raise KeyError("people")
         counts = {
             name: sum(
                 planes["people"].get(f"{plane}: {name}", 0) for plane in ("sagittal", "coronal")
@@ -155,7 +160,7 @@ def targets() -> Iterator[Target]:
         2,
         0,
         planes,
-        lambda found: found["phantoms"].get("tumor", 0),
+        lambda found: found.get(f"phantoms, {ALSO}", found["phantoms"]).get("tumor", 0),
         at_most=True,
     )
     for question, case, kinds, must in RECOGNIZED:
