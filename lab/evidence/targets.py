@@ -7,13 +7,15 @@ volumes.json, curated.json and sheets of heat maps; `make evidence` does so.
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import ChoiceLoader, Environment, FileSystemLoader, PackageLoader, select_autoescape
 
 from meninx._assess.offline_page import embedded
+
+NOT_MEASURED = "not measured"
 
 
 @dataclass(frozen=True)
@@ -24,27 +26,32 @@ class Target:
         what: Name of the figure.
         must: Required value.
         aim: Desired value.
-        value: Measured value.
-        interval: 95 % interval in brackets, or `of` and the number of cases.
+        value: Measured value; None if no evidence holds it.
+        interval: 95 % interval in brackets, or `of` and the number of cases; empty for none.
         at_most: Whether smaller values are better.
     """
 
     what: str
     must: float
     aim: float
-    value: float
-    interval: str
+    value: float | None
+    interval: str = ""
     at_most: bool = False
 
     @property
     def value_text(self) -> str:
-        """The value as text; counts are integers."""
+        """The value and its interval as text; counts are integers."""
+        if self.value is None:
+            return NOT_MEASURED
         counted = self.interval.startswith("of")
-        return f"{self.value:.0f}" if counted else f"{self.value:.3f}"
+        value = f"{self.value:.0f}" if counted else f"{self.value:.3f}"
+        return f"{value} {self.interval}".rstrip()
 
     @property
     def verdict(self) -> str:
-        """`aim`, `must` or `missed`; the rounded value counts."""
+        """`aim`, `must` or `missed`; the rounded value counts. `not measured` without a value."""
+        if self.value is None:
+            return NOT_MEASURED
         value = round(self.value, 3)
         if self.at_most:
             reached = [name for name in ("aim", "must") if value <= getattr(self, name)]
@@ -134,28 +141,28 @@ def targets(folder: Path) -> Iterator[Target]:
         yield Target(f"{name} answered tumor", 0, 0, called, scans, at_most=True)
 
 
-def rows(folder: Path) -> list[list[str]]:
+def rows(targets: Iterable[Target]) -> list[list[str]]:
     """Return the rows of the table as texts, the heading first."""
     heading = ["what", "must", "aim", "measured", "reached"]
     return [heading] + [
-        [
-            target.what,
-            f"{target.must:g}",
-            f"{target.aim:g}",
-            f"{target.value_text} {target.interval}",
-            target.verdict,
-        ]
-        for target in targets(folder)
+        [target.what, f"{target.must:g}", f"{target.aim:g}", target.value_text, target.verdict]
+        for target in targets
     ]
+
+
+def print_table(targets: Iterable[Target]) -> None:
+    """Print the rows of the table."""
+    for what, must, aim, value, verdict in rows(targets):
+        print(f"{what:62} {must:>6} {aim:>6}  {value:24} {verdict}")
 
 
 def differences(folder: Path, written: Path) -> list[str]:
     """Return the figures that differ from stored ones."""
-    before = {target.what: target.value for target in targets(written)}
+    before = {target.what: target.value or 0.0 for target in targets(written)}
     return [
         f"{target.what}: {target.value:.3f}, written down {before[target.what]:.3f}"
         for target in targets(folder)
-        if abs(target.value - before[target.what]) > TOLERANCE
+        if target.value is not None and abs(target.value - before[target.what]) > TOLERANCE
     ]
 
 
@@ -168,7 +175,9 @@ def write_page(folder: Path, path: Path) -> None:
         autoescape=select_autoescape(),
     )
     sheets = [(sheet.stem, embedded(sheet)) for sheet in sorted(folder.glob("*.png"))]
-    page = environment.get_template("targets.html").render(rows=rows(folder), sheets=sheets)
+    page = environment.get_template("targets.html").render(
+        rows=rows(targets(folder)), sheets=sheets
+    )
     path.write_text(page, encoding="utf-8")
 
 
@@ -179,8 +188,7 @@ def main() -> None:
     parser.add_argument("--page", type=Path)
     parser.add_argument("--compare", type=Path, help="folder of stored figures")
     options = parser.parse_args()
-    for what, must, aim, value, verdict in rows(options.folder):
-        print(f"{what:45} {must:>6} {aim:>6}  {value:24} {verdict}")
+    print_table(targets(options.folder))
     if options.page:
         write_page(options.folder, options.page)
         print(f"page: {options.page}")

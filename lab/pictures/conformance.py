@@ -17,8 +17,9 @@ from pynetdicom import (
 
 from lab.pictures.figures.tables import as_table
 from meninx._clinic.dimse_peer import COMMITMENT, FIND, MOVE, PLAIN, VERIFICATION
-from meninx._clinic.node import NodeSettings, entity_of
+from meninx._clinic.node_settings import NodeSettings
 from meninx._clinic.results import RESULT_CLASSES
+from meninx._clinic.storage_provider import entity_of
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "hospital.md"

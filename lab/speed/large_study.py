@@ -25,7 +25,7 @@ import httpx2
 import numpy as np
 
 from meninx._assess.speed import machine
-from meninx._clinic.inbox import RESULTS
+from meninx._clinic.ledger import RESULTS
 from meninx._scan.scan import Scan
 from meninx._synthesis.phantom import grid_of
 from meninx._synthesis.phantom_studies import make_study

@@ -22,7 +22,8 @@ from pynetdicom import AE, AllStoragePresentationContexts, evt
 from pynetdicom.presentation import build_context
 
 from meninx._assess.speed import machine, make_inputs
-from meninx._clinic.node import Node, NodeSettings
+from meninx._clinic.node import Node
+from meninx._clinic.node_settings import NodeSettings
 from meninx._clinic.peers import peer_of
 from meninx._synthesis.phantom import grid_of
 from meninx._synthesis.phantom_studies import make_study
@@ -70,7 +71,7 @@ def receiving(series: list[Path], folder: Path) -> dict[str, Any]:
     scan = make_study("many", 8_000_000, "glioma", "T1c", "axial", grid).scan
     studies = [[dicom_slice(scan, n, seed) for n in range(len(scan))] for seed in range(STUDIES)]
     mixed = [dataset for group in zip(*studies, strict=True) for dataset in group]
-    before = node.inbox.counts()["instances"]
+    before = node.inbox.instances
     threads = [
         threading.Thread(target=sent, args=(port, mixed[n::ASSOCIATIONS]))
         for n in range(ASSOCIATIONS)
@@ -79,9 +80,7 @@ def receiving(series: list[Path], folder: Path) -> dict[str, Any]:
         thread.start()
     for thread in threads:
         thread.join()
-    figures["20 studies over 8 associations: lost"] = (
-        len(mixed) - node.inbox.counts()["instances"] + before
-    )
+    figures["20 studies over 8 associations: lost"] = len(mixed) - node.inbox.instances + before
     mixed_up = 0
     for incoming in (folder / "rate" / "studies").glob("*/incoming"):
         uids = {

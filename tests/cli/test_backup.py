@@ -9,7 +9,8 @@ import pytest
 from sqlalchemy import make_url, select
 
 from meninx._backups import new_backup
-from meninx._clinic.inbox import TABLES, UPGRADES, WAITING, Inbox
+from meninx._clinic.inbox import Inbox
+from meninx._clinic.ledger import TABLES, UPGRADES, WAITING
 from meninx._web.store import backup as web_backup
 from meninx._web.store.database import (
     Study,
@@ -80,7 +81,7 @@ def test_what_the_first_version_wrote_is_restored_and_upgraded(saved, tmp_path):
     assert settings.existing_key() == b"k" * 32
     inbox = Inbox(node, 10**6)
     assert inbox.state().studies == {"waiting": 1, "scored": 1, "failed": 0}
-    (delivery,) = inbox.due_deliveries()
+    (delivery,) = inbox.ledger.due_deliveries()
     # It may have been sent since: its peer is asked before it is sent again.
     assert (delivery.tries, delivery.file.read_bytes()) == (1, b"a report")
     inbox.close()

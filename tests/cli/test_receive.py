@@ -10,7 +10,7 @@ from typer.main import get_command
 from meninx._cli.receive import receive
 from meninx._cli.receive_settings import ReceiveSettings
 from meninx._cli.verb_settings import takes_settings
-from meninx._clinic.node import NodeSettings
+from meninx._clinic.node_settings import NodeSettings
 from meninx._clinic.peers import peer_of
 from meninx._errors import OptionError
 

@@ -29,9 +29,11 @@ from meninx._cli.options import tls_context
 from meninx._clinic import inbox as inboxes
 from meninx._clinic import node as nodes
 from meninx._clinic.dimse_peer import COMMITMENT, COMMITMENT_INSTANCE, FIND
-from meninx._clinic.inbox import SENT, Inbox
+from meninx._clinic.inbox import Inbox
 from meninx._clinic.instance_key import place_of
-from meninx._clinic.node import Node, NodeSettings
+from meninx._clinic.ledger import SENT
+from meninx._clinic.node import Node
+from meninx._clinic.node_settings import NodeSettings
 from meninx._clinic.peers import peer_of
 from meninx._clinic.study_scoring import score_and_write
 from meninx._errors import LimitExceeded, OptionError, PeerError
@@ -81,7 +83,7 @@ def test_unknown_titles_and_sop_classes_are_rejected(node, sick):
     with pytest.raises(ValueError, match="No presentation context"):
         association.send_c_store(dataset)
     association.release()
-    assert node.inbox.counts()["instances"] == 0
+    assert node.inbox.instances == 0
 
 
 @pytest.mark.filterwarnings("ignore:Invalid value for VR UI")
@@ -101,7 +103,7 @@ def test_names_come_from_hashes_and_uids_are_checked(node, sick):
     del without.StudyInstanceUID
     assert stored(association, without) == 0xC000
     association.release()
-    assert node.inbox.counts()["instances"] == 1
+    assert node.inbox.instances == 1
     (path,) = node.settings.folder.glob("studies/*/incoming/*")
     assert path.stem.replace("-", "").isalnum() and str(dataset.SOPInstanceUID) not in path.name
     assert pydicom.dcmread(path).PixelData == dataset.PixelData
@@ -136,11 +138,11 @@ def test_an_instance_that_is_not_what_the_command_says_is_refused(node, sick):
     def status(instance, kind):
         request = SimpleNamespace(AffectedSOPInstanceUID=instance, AffectedSOPClassUID=kind)
         event = event_of(request, whole.getvalue)
-        return node._on_store(event)
+        return node.provider._on_store(event)
 
     assert status("1.2.3", MRImageStorage) == 0xA900
     assert status(dataset.SOPInstanceUID, CTImageStorage) == 0xA900
-    assert node.inbox.counts()["instances"] == 0
+    assert node.inbox.instances == 0
     assert status(dataset.SOPInstanceUID, MRImageStorage) == 0
 
 
@@ -238,7 +240,7 @@ def test_another_series_does_not_complete_one_that_broke_off(node, sick):
         dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
         assert stored(other, dataset) == 0
     other.release()
-    wait_for(lambda: not node._sent)
+    wait_for(lambda: not node.provider._sent)
     assert node.inbox.note_unfinished(name) == 1
 
 
@@ -247,13 +249,13 @@ def test_a_whole_study_sent_again_stays_whole_if_the_copy_breaks_off(node, sick,
     for index in range(3):
         assert stored(first, dicom_slice(sick.scan, index, 7)) == 0
     first.release()
-    wait_for(lambda: not node._sent)
+    wait_for(lambda: not node.provider._sent)
     name = study_of(node)
     before = node.inbox.folders(name)[2]
     again = associated(node.port)
     assert stored(again, dicom_slice(sick.scan, 0, 7)) == 0
     again.abort()
-    wait_for(lambda: not node._sent)
+    wait_for(lambda: not node.provider._sent)
     assert node.inbox.note_unfinished(name) == 0
     assert node.inbox.folders(name)[2] == before
     assert "an association broke off" not in caplog.text
@@ -262,7 +264,7 @@ def test_a_whole_study_sent_again_stays_whole_if_the_copy_breaks_off(node, sick,
     dataset.PatientName = "Corrected"
     assert stored(corrected, dataset) == 0
     corrected.abort()
-    wait_for(lambda: not node._sent)
+    wait_for(lambda: not node.provider._sent)
     assert node.inbox.note_unfinished(name) == 1
 
 
@@ -270,17 +272,17 @@ def test_a_finished_study_is_not_deleted_while_it_is_sent_again(node, sick):
     association = associated(node.port)
     assert stored(association, dicom_slice(sick.scan, 0, 7)) == 0
     association.release()
-    wait_for(lambda: not node._sent)
+    wait_for(lambda: not node.provider._sent)
     name = study_of(node)
-    node.inbox.begin_attempt(name)
-    node.inbox.record_results(name, node.inbox.folders(name)[2], [], [])
+    node.inbox.ledger.begin_attempt(name)
+    node.inbox.ledger.record_results(name, node.inbox.folders(name)[2], [], [])
     again = associated(node.port)
     assert stored(again, dicom_slice(sick.scan, 0, 7)) == 0
-    node.inbox.delete_expired(0, node._has_open_association)
+    node.inbox.delete_expired(0, node.provider.has_open_association)
     assert node.inbox.studies == 1
     again.release()
-    wait_for(lambda: not node._sent)
-    node.inbox.delete_expired(0, node._has_open_association)
+    wait_for(lambda: not node.provider._sent)
+    node.inbox.delete_expired(0, node.provider.has_open_association)
     assert node.inbox.studies == 0
 
 
@@ -294,13 +296,13 @@ def test_a_series_with_refused_instances_is_unfinished_until_they_are_sent(node,
     node.inbox._max_bytes = limit
     if not same:
         association.release()
-        wait_for(lambda: not node._sent)
+        wait_for(lambda: not node.provider._sent)
         assert node.inbox.note_unfinished(study_of(node)) == 1
         association = associated(node.port)
     for index in range(3, 6):
         assert stored(association, dicom_slice(sick.scan, index, 7)) == 0
     association.release()
-    wait_for(lambda: not node._sent)
+    wait_for(lambda: not node.provider._sent)
     assert node.inbox.note_unfinished(study_of(node)) == 0
 
 
@@ -313,11 +315,11 @@ def test_images_that_share_a_uid_are_kept_and_corrections_replace(node, sick, ca
     dataset.PatientName = "Corrected"
     assert stored(association, dataset) == 0
     association.release()
-    assert node.inbox.counts()["instances"] == 3
+    assert node.inbox.instances == 3
     assert node.inbox.find("1.2.3") is not None
     assert caplog.text.count("several images have one SOPInstanceUID; all are kept") == 1
     again = Inbox(node.settings.folder, 10**9)
-    assert again.counts()["instances"] == 3
+    assert again.instances == 3
     again.close()
 
 
@@ -329,7 +331,7 @@ def test_a_full_inbox_says_so(tmp_path):
         inbox.add("1.2", "1.2.4", b"x" * 61)
     inbox.close()
     again = Inbox(tmp_path, max_bytes=100)
-    assert again.counts()["instances"] == 1
+    assert again.instances == 1
     assert again.find("1.2.3").read_bytes() == b"x" * 40
     assert again.find("1.2.4") is None
     assert len(again.unscored(0)) == 1
@@ -342,11 +344,11 @@ def test_finished_studies_are_deleted_and_unfinished_ones_are_not(tmp_path):
         inbox.add(study, instance, b"x" * 10)
     done, extended, waiting = (inbox.folder_of(uid).name for uid in ("1.2", "1.3", "1.4"))
     for name in (done, extended, waiting):
-        inbox.begin_attempt(name)
+        inbox.ledger.begin_attempt(name)
     content = {name: inbox.folders(name)[2] for name in (done, extended, waiting)}
-    inbox.record_results(done, content[done], [], [])
-    inbox.record_results(extended, content[extended], [], [])
-    inbox.record_results(waiting, content[waiting], [Path("SR-1.dcm")], ["PEER@host:104"])
+    inbox.ledger.record_results(done, content[done], [], [])
+    inbox.ledger.record_results(extended, content[extended], [], [])
+    inbox.ledger.record_results(waiting, content[waiting], [Path("SR-1.dcm")], ["PEER@host:104"])
     inbox.add("1.3", "1.3.2", b"y" * 10)
     inbox.delete_expired(0)
     assert sorted(path.name for path in tmp_path.glob("studies/*")) == sorted([extended, waiting])
@@ -358,10 +360,10 @@ def test_an_unreachable_peer_is_tried_again_later(tmp_path, folder):
     node = Node(NodeSettings(tmp_path, port=0, quiet_seconds=0.2, peers=(peer_of(address),)))
     port = node.start()
     peer_of(f"MENINX@127.0.0.1:{port}").send(sorted(folder.iterdir()))
-    wait_for(lambda: node.inbox.counts()["waiting"] == 4)
-    wait_for(lambda: not node.inbox.due_deliveries())  # the next try waits
+    wait_for(lambda: node.inbox.ledger.deliveries()["waiting"] == 4)
+    wait_for(lambda: not node.inbox.ledger.due_deliveries())  # the next try waits
     node.stop()
-    assert Inbox(tmp_path, 10**9).counts()["sent"] == 0
+    assert Inbox(tmp_path, 10**9).ledger.deliveries()["sent"] == 0
 
 
 def test_commitment_reports_what_is_stored_and_marks_the_study_complete(node, sick):
@@ -398,7 +400,7 @@ def test_commitment_reports_what_is_stored_and_marks_the_study_complete(node, si
     assert reference.ReferencedSOPInstanceUID == dataset.SOPInstanceUID
     assert len(report.FailedSOPSequence) == 1
     # The quiet time is an hour here, and yet the study is scored.
-    wait_for(lambda: node.inbox.counts()["scored"] == 1)
+    wait_for(lambda: node.inbox.ledger.ended()[False][0] == 1)
 
 
 def test_twenty_studies_by_eight_associations_are_not_mixed(tmp_path, sick):
@@ -423,7 +425,7 @@ def test_twenty_studies_by_eight_associations_are_not_mixed(tmp_path, sick):
         thread.start()
     for thread in threads:
         thread.join()
-    assert node.inbox.counts()["instances"] == 60
+    assert node.inbox.instances == 60
     for folder in node.settings.folder.glob("studies/*/incoming"):
         read = [pydicom.dcmread(path) for path in folder.iterdir()]
         assert len(read) == 3
@@ -471,7 +473,7 @@ def test_a_result_whose_response_was_lost_is_not_sent_again(tmp_path, folder, ar
     peers = (peer_of(archive.address),)
     node = Node(NodeSettings(tmp_path, port=0, quiet_seconds=0.2, peers=peers))
     peer_of(f"MENINX@127.0.0.1:{node.start()}").send(sorted(folder.iterdir()))
-    wait_for(lambda: node.inbox.counts()["sent"] == 4)
+    wait_for(lambda: node.inbox.ledger.deliveries()["sent"] == 4)
     node.stop()
     assert archive.mute == 0
     assert list(archive.counts.values()) == [1] * 4
@@ -480,7 +482,8 @@ def test_a_result_whose_response_was_lost_is_not_sent_again(tmp_path, folder, ar
 STEPS = """
 import os, signal, sys
 from pathlib import Path
-from meninx._clinic import node as nodes, inbox as inboxes, peers, dimse_peer
+from meninx._clinic import node as nodes, inbox as inboxes, ledger as ledgers, peers, dimse_peer
+from meninx._clinic.node_settings import NodeSettings
 dies_at, data, address, port = int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
 passed = 0
 def counted(function):
@@ -492,7 +495,8 @@ def counted(function):
         return function(*arguments, **named)
     return step
 for owner, names in (
-    (inboxes.Inbox, ("add", "begin_attempt", "record_results", "set_state")),
+    (inboxes.Inbox, ("add",)),
+    (ledgers.Ledger, ("begin_attempt", "record_results", "set_state")),
     (inboxes, ("_sync_folder",)), (dimse_peer.DimsePeer, ("send",)),
 ):
     for name in names:
@@ -513,7 +517,7 @@ class Here:
     def call(self, function, *arguments): return copy_results(*arguments)
     def close(self): pass
 nodes.Worker = Here
-settings = nodes.NodeSettings(
+settings = NodeSettings(
     data, port=port, quiet_seconds=0.3, peers=(peers.peer_of(address, "MENINX"),))
 running = nodes.Node(settings)
 running.start()
@@ -599,11 +603,11 @@ def test_both_sides_authenticate_over_tls(tmp_path, sick):
     address = f"MENINX@127.0.0.1:{node.start()}"
     path = save(dicom_slice(sick.scan, 0, 7), tmp_path / "slice.dcm")
     peer_of(address, tls=tls_context(certificate, key, certificate, server=False)).send([path])
-    assert node.inbox.counts()["instances"] == 1
+    assert node.inbox.instances == 1
     for tls in (None, tls_context(None, None, certificate, server=False)):
         with pytest.raises(PeerError):
             peer_of(address, tls=tls).send([path])
-    assert node.inbox.counts()["instances"] == 1
+    assert node.inbox.instances == 1
     node.stop()
     with pytest.raises(OptionError, match="PEM"):
         tls_context(path, None, None, server=True)
@@ -681,7 +685,8 @@ def node_of(monkeypatch, archive):
 def reports_in(node, count):
     """Wait until a study was scored so often; return its last reports."""
     wait_for(lambda: node._scorer.count >= count and not node.inbox.unscored(0), 30)
-    wait_for(lambda: not node.inbox.counts()["waiting"] + node.inbox.counts()["sending"])
+    ledger = node.inbox.ledger
+    wait_for(lambda: not ledger.deliveries()["waiting"] + ledger.deliveries()["sending"])
     (out,) = node.settings.folder.glob("studies/*/results")
     return [pydicom.dcmread(path) for path in out.glob("SR-*.dcm")]
 
@@ -766,13 +771,13 @@ def test_corrections_survive_a_restart_and_older_versions_are_deleted(tmp_path):
     inbox.add("1.2", "1.2.1", b"before")
     (old,) = tmp_path.glob("studies/*/incoming/*.dcm")
     name = inbox.folder_of("1.2").name
-    inbox.begin_attempt(name)
-    inbox.record_results(name, inbox.folders(name)[2], [], [])
+    inbox.ledger.begin_attempt(name)
+    inbox.ledger.record_results(name, inbox.folders(name)[2], [], [])
     assert not inbox.unscored(0)
     inbox.add("1.2", "1.2.1", b"before")
     assert not inbox.unscored(0)
     inbox.add("1.2", "1.2.1", b"after it")
-    assert inbox.unscored(0) == [name] and inbox.counts()["instances"] == 1
+    assert inbox.unscored(0) == [name] and inbox.instances == 1
     assert inbox.find("1.2.1").read_bytes() == b"after it"
     inbox.close()
     # As after a kill before the older version was deleted.
@@ -801,7 +806,7 @@ def test_a_correction_replaces_a_file_that_was_named_without_its_place(tmp_path,
     names = {str(pydicom.dcmread(path).PatientName) for path in tmp_path.rglob("*.dcm")}
     assert names == {"Corrected", str(slices[1].PatientName)}
     size = sum(path.stat().st_size for path in tmp_path.rglob("*.dcm"))
-    assert (inbox.counts()["instances"], inbox._bytes) == (2, size)
+    assert (inbox.instances, inbox._bytes) == (2, size)
     inbox.close()
 
 
@@ -824,7 +829,7 @@ def test_the_node_accepts_the_uids_that_predict_reads(
             AffectedSOPInstanceUID=dataset.SOPInstanceUID, AffectedSOPClassUID=MRImageStorage
         )
         event = event_of(request, whole.getvalue)
-        assert node._on_store(event) == 0
+        assert node.provider._on_store(event) == 0
     (report,) = reports_in(node, 1)
     assert str(report.StudyInstanceUID).strip() == uid.strip()
 
@@ -840,6 +845,6 @@ def test_a_refused_instance_is_logged_without_values(node, sick, caplog):
     )
     event = event_of(request, whole.getvalue)
     with caplog.at_level("WARNING"):
-        assert node._on_store(event) == 0xA900
+        assert node.provider._on_store(event) == 0xA900
     (line,) = (record.getMessage() for record in caplog.records if record.name.startswith("meninx"))
     assert line == "an instance was refused (0xa900): its StudyInstanceUID is no UID"

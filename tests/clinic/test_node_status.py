@@ -16,8 +16,10 @@ from pydicom.uid import MRImageStorage
 from meninx import _logs
 from meninx._clinic import inbox as inboxes
 from meninx._clinic import node as nodes
-from meninx._clinic.inbox import TABLES, UPGRADES, Inbox
-from meninx._clinic.node import Node, NodeSettings
+from meninx._clinic.inbox import Inbox
+from meninx._clinic.ledger import TABLES, UPGRADES
+from meninx._clinic.node import Node
+from meninx._clinic.node_settings import NodeSettings
 from meninx._clinic.node_status import StatusServer
 from meninx._errors import OptionError, PeerError
 from meninx._logs import JsonLines, log_of_service
@@ -83,8 +85,8 @@ def store(node, dataset):
         AffectedSOPInstanceUID=dataset.SOPInstanceUID, AffectedSOPClassUID=MRImageStorage
     )
     event = event_of(request, whole.getvalue)
-    status = node._on_store(event)
-    node._on_released(event)
+    status = node.provider._on_store(event)
+    node.provider._on_released(event)
     return status
 
 

@@ -13,7 +13,8 @@ from pynetdicom import AE, AllStoragePresentationContexts, evt
 
 from meninx._clinic import dimse_peer
 from meninx._clinic.dimse_peer import DimsePeer
-from meninx._clinic.node import Node, NodeSettings
+from meninx._clinic.node import Node
+from meninx._clinic.node_settings import NodeSettings
 from meninx._clinic.peers import peer_of
 from meninx._clinic.worklist import Worklist
 from meninx._errors import PeerError
@@ -188,8 +189,8 @@ def test_a_node_keeps_no_password(service, folder, tmp_path, caplog):
     results.mkdir()
     result = results / "SR-1.dcm"
     shutil.copy(next(folder.iterdir()), result)
-    node.inbox.begin_attempt(name)
-    node.inbox.record_results(name, content, [result], [peer.address for peer in peers])
+    node.inbox.ledger.begin_attempt(name)
+    node.inbox.ledger.record_results(name, content, [result], [peer.address for peer in peers])
     node._deliver_due()
     node.inbox.close()
     assert service.authorizations == [BASIC]

@@ -17,7 +17,8 @@ from contextlib import contextmanager
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from meninx._clinic.inbox import RESERVED_BYTES, TABLES
+from meninx._clinic.inbox import RESERVED_BYTES
+from meninx._clinic.ledger import TABLES
 from meninx._synthesis.writing import write_dicom
 from meninx._web.store.database import latest_revision, migrate, revision_of
 from meninx._web.store.settings import Settings

@@ -4,7 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from meninx._clinic.node import Node, NodeSettings
+from meninx._clinic.node import Node
+from meninx._clinic.node_settings import NodeSettings
 from meninx._web.store.database import DONE, RECEIVED, NodeReport, Opinion, Project, Study, now
 from meninx._web.studies.statistics import bars, time_in_words
 

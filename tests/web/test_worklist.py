@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from meninx._clinic import inbox as inboxes
-from meninx._clinic.inbox import SENT
-from meninx._clinic.node import Node, NodeSettings
+from meninx._clinic.ledger import SENT
+from meninx._clinic.node import Node
+from meninx._clinic.node_settings import NodeSettings
 from meninx._clinic.peers import peer_of
 from meninx._clinic.worklist import Worklist
 from meninx._synthesis.writing import write_dicom
@@ -98,7 +99,7 @@ def test_a_hand_over_is_tried_again_until_it_is_done(tmp_path, monkeypatch, capl
         node = Node(settings)
         node.inbox.add("1.2", "1.2.3", b"DOE^JANE")
         node.start()
-        wait_for(lambda: node.inbox.counts()["sent"] == 1)
+        wait_for(lambda: node.inbox.ledger.deliveries()["sent"] == 1)
         assert [path.rsplit("/", 1)[-1] for _, path in asked] == [
             "uploads",
             "uploads",
@@ -111,7 +112,7 @@ def test_a_hand_over_is_tried_again_until_it_is_done(tmp_path, monkeypatch, capl
         ]
         # More of it comes: the study is handed over again, whole.
         node.inbox.add("1.2", "1.2.4", b"more")
-        wait_for(lambda: len(asked) == 11 and node.inbox.counts()["sent"] == 1)
+        wait_for(lambda: len(asked) == 11 and node.inbox.ledger.deliveries()["sent"] == 1)
         node.stop()
     assert "status 429" in caplog.text
     assert "secret" not in caplog.text
@@ -121,16 +122,16 @@ def test_a_study_that_was_not_taken_stays_in_the_ledger(tmp_path):
     inbox = inboxes.Inbox(tmp_path, 10**6)
     inbox.add("1.2", "1.2.3", b"x")
     (name,) = inbox.unscored(0)
-    inbox.begin_attempt(name)
-    inbox.record_results(name, inbox.folders(name)[2], [], [], worklist="http://away")
+    inbox.ledger.begin_attempt(name)
+    inbox.ledger.record_results(name, inbox.folders(name)[2], [], [], worklist="http://away")
     inbox.delete_expired(-60)
     inbox.close()
     again = inboxes.Inbox(tmp_path, 10**6)
-    (delivery,) = again.due_deliveries()
+    (delivery,) = again.ledger.due_deliveries()
     assert delivery.is_study
     assert [path.read_bytes() for path in delivery.file.iterdir()] == [b"x"]
-    again.set_state(delivery, SENT)
+    again.ledger.set_state(delivery, SENT)
     again.delete_expired(-60)
-    assert not again.due_deliveries()
+    assert not again.ledger.due_deliveries()
     assert not delivery.file.exists()
     again.close()

@@ -229,7 +229,7 @@ def layers_table() -> str:
 
 def targets_table() -> str:
     """Return what was to be reached beside what was measured."""
-    heading, *rows = targets.rows(EVIDENCE)
+    heading, *rows = targets.rows(targets.targets(EVIDENCE))
     return as_table(heading, rows)
 
 

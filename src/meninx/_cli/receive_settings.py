@@ -22,7 +22,7 @@ from meninx._cli.web_options import LOCAL
 from meninx._errors import OptionError
 
 if TYPE_CHECKING:
-    from meninx._clinic.node import NodeSettings
+    from meninx._clinic.node_settings import NodeSettings
     from meninx._clinic.worklist import Worklist
 
 GIB = 1024**3
@@ -111,7 +111,7 @@ class ReceiveSettings:
             OptionError: If an address or a certificate can't be used.
         """
         with needs_extra("hospital"):
-            from meninx._clinic.node import NodeSettings
+            from meninx._clinic.node_settings import NodeSettings
             from meninx._clinic.peers import peer_of
         client = self.tls(server=False)
         return NodeSettings(

@@ -1,58 +1,40 @@
-"""The inbox of a node: received files on disk, and a ledger of scored studies and their results.
+"""The inbox of a node: received files on disk, beside a ledger of what became of them.
 
-A file is on disk before it is acknowledged, so the files are the record of what was received. The
-ledger records what was scored and sent. Both survive a kill at any moment.
+A file is on disk before it is acknowledged, so the files are the record of what was received.
 """
 
 import hashlib
 import os
 import shutil
-import sqlite3
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pydicom
 
 from meninx._clinic.instance_key import PLACE, place_of
-from meninx._errors import LimitExceeded, OptionError
+from meninx._clinic.ledger import (
+    INCOMING,
+    LEDGER,
+    RESULTS,
+    Ledger,
+)
+from meninx._errors import LimitExceeded
 from meninx._scan.completeness import Incomplete
 from meninx._scan.incomplete_note import NOTE, IncompleteNote
 from meninx._system_errors import FULL
 
-LEDGER, STUDIES = "ledger.sqlite", "studies"
-INCOMING, RESULTS = "incoming", "results"
-# A result is dropped if its peer is no longer configured, or a later result has replaced it.
-WAITING, SENDING, SENT, DROPPED = "waiting", "sending", "sent", "dropped"
+STUDIES = "studies"
 # Hexadecimal digits of the hash of an instance's UID and of its content in the name of its file;
 # those of its place lie between them.
 UID_DIGITS, CONTENT_DIGITS = 40, 32
-# Pause after the first failed delivery, which doubles up to the longest, s.
-FIRST_PAUSE, LONGEST_PAUSE = 5.0, 600.0
 # Disk space that only results and the ledger may use: what was received can still be finished.
 RESERVED_BYTES = 256 * 1024**2
 # A slice of 512 x 512 pixels of 16 bits.
 _USUAL_BYTES = 512 * 1024
-TABLES = """
-create table if not exists studies (
-    name text primary key, scored text not null default '', attempts integer not null default 0,
-    finished real
-);
-create table if not exists results (
-    study text not null, file text not null, peer text not null, state text not null,
-    tries integer not null default 0, next real not null default 0,
-    primary key (study, file, peer)
-);
-"""
-# What later versions changed in the ledger, in order; its `user_version` counts those that it has.
-UPGRADES = (
-    "alter table studies add column failed integer not null default 0",
-    "create table transfers (study text, series text, primary key (study, series)) without rowid",
-)
 
 
 class DiskFull(LimitExceeded):
@@ -79,36 +61,15 @@ class InboxState:
     last_scored: float
 
 
-def pause_after(tries: int) -> float:
-    """Return the pause after a number of failed tries, s."""
-    return min(FIRST_PAUSE * 2.0 ** (tries - 1), LONGEST_PAUSE)
-
-
-@dataclass(frozen=True)
-class Delivery:
-    """A result, or a whole study, on its way to one peer.
-
-    Args:
-        study: Name of the study's folder.
-        file: DICOM file, or the folder of a study's instances.
-        peer: Address of the peer.
-        tries: Number of failed tries.
-        is_study: Whether it is a whole study, for a worklist.
-    """
-
-    study: str
-    file: Path
-    peer: str
-    tries: int
-    is_study: bool = False
-
-
 class Inbox:
     """The received studies of a node, in folders named by hashes of their UIDs.
 
     Args:
         folder: Folder of the inbox, made if missing; only one node at a time may use it.
         max_bytes: Limit of the size of all studies together, bytes.
+
+    Attributes:
+        ledger: What was scored and sent.
 
     Raises:
         OptionError: If a newer version has written the ledger.
@@ -118,11 +79,9 @@ class Inbox:
         self.folder, self._max_bytes = folder, max_bytes
         self._studies = folder / STUDIES
         self._studies.mkdir(parents=True, exist_ok=True)
+        # Of the index below; the ledger, whose lock is its own, is asked while it is held.
         self._lock = threading.RLock()
-        self._ledger = sqlite3.connect(
-            folder / LEDGER, check_same_thread=False, isolation_level=None
-        )
-        upgrade_ledger(self._ledger)
+        self.ledger = Ledger(folder / LEDGER, self._studies)
         self._bytes = 0
         # By study: the time of its last instance, the file of each instance, and a hash of all,
         # cached because it is compared many times a second.
@@ -175,20 +134,9 @@ class Inbox:
         """Return a hash of a study's instances: their file names contain hashes of the content."""
         if name not in self._content_hashes:
             names = sorted(path.name for path in self._files.get(name, {}).values())
-            names += self._unfinished(name)
+            names += self.ledger.unfinished(name)
             self._content_hashes[name] = hashlib.sha256("\n".join(names).encode()).hexdigest()
         return self._content_hashes[name]
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            self._ledger.execute("begin immediate")
-            try:
-                yield self._ledger
-            except BaseException:
-                self._ledger.execute("rollback")
-                raise
-            self._ledger.execute("commit")
 
     def folder_of(self, study_uid: str) -> Path:
         """Return the folder of a study, named by a hash: no name comes from the network."""
@@ -202,22 +150,16 @@ class Inbox:
             series_uid: SeriesInstanceUID.
         """
         name, series = _hash_uid(study_uid), _hash_uid(series_uid)
-        with self._transaction() as ledger:
-            ledger.execute("insert or ignore into transfers values (?, ?)", (name, series))
+        with self._lock:
+            self.ledger.begin_transfer(name, series)
             self._content_hashes.pop(name, None)
 
     def end_transfer(self, study_uid: str, series_uid: str) -> None:
         """Record that a series was sent whole: its sender released the association."""
         name, series = _hash_uid(study_uid), _hash_uid(series_uid)
-        with self._transaction() as ledger:
-            ledger.execute("delete from transfers where study = ? and series = ?", (name, series))
-            self._content_hashes.pop(name, None)
-
-    def _unfinished(self, name: str) -> list[str]:
-        """Return the series of a study whose transfer began and did not end orderly."""
-        query = "select series from transfers where study = ? order by series"
         with self._lock:
-            return [series for (series,) in self._ledger.execute(query, (name,))]
+            self.ledger.end_transfer(name, series)
+            self._content_hashes.pop(name, None)
 
     def note_unfinished(self, name: str) -> int:
         """Write into a study's folder what is known to be missing, for its scoring and worklists.
@@ -229,7 +171,7 @@ class Inbox:
             Number of series whose transfer broke off. A later note without any replaces the
             earlier one, also in the web application.
         """
-        count, folder = len(self._unfinished(name)), self._studies / name / INCOMING
+        count, folder = len(self.ledger.unfinished(name)), self._studies / name / INCOMING
         if count or (folder / NOTE).exists():
             missing = (Incomplete("complete transfers of a series", count, 0),) if count else ()
             header = pydicom.dcmread(
@@ -317,7 +259,7 @@ class Inbox:
     def unscored(self, quiet_seconds: float) -> list[str]:
         """Return the studies with unscored content that received nothing for some seconds."""
         with self._lock:
-            scored = dict(self._ledger.execute("select name, scored from studies"))
+            scored = self.ledger.scored()
             now = time.monotonic()
             return [
                 name
@@ -332,129 +274,33 @@ class Inbox:
         with self._lock:
             return folder / INCOMING, folder / RESULTS, self._content_hash(name)
 
-    def begin_attempt(self, name: str) -> int:
-        """Record that scoring of a study begins; return the number of the attempt, from 1."""
-        with self._transaction() as ledger:
-            ledger.execute("insert or ignore into studies (name) values (?)", (name,))
-            ledger.execute("update studies set attempts = attempts + 1 where name = ?", (name,))
-            query = "select attempts from studies where name = ?"
-            return int(ledger.execute(query, (name,)).fetchone()[0])
-
-    def record_results(
-        self,
-        name: str,
-        content_hash: str,
-        files: list[Path],
-        peers: list[str],
-        *,
-        failed: bool = False,
-        worklist: str | None = None,
-    ) -> None:
-        """Record in one transaction that a study was scored, and queue its deliveries.
-
-        Args:
-            name: Name of the study's folder.
-            content_hash: Hash of the scored content, as `folders` returned it.
-            files: Result files.
-            peers: Addresses to send each result to.
-            failed: Whether the study could not be scored.
-            worklist: Address of the worklist to hand the study over to, again if instances were
-                added since; None for none.
-        """
-        rows = [(name, file.name, peer, WAITING) for file in files for peer in peers]
-        with self._transaction() as ledger:
-            ledger.execute(
-                "update studies set scored = ?, attempts = 0, finished = ?, failed = ? "
-                "where name = ?",
-                (content_hash, time.time(), failed, name),
-            )
-            ledger.executemany(
-                "insert or ignore into results (study, file, peer, state) values (?, ?, ?, ?)", rows
-            )
-            if worklist is not None:
-                ledger.execute(
-                    "insert or replace into results (study, file, peer, state) values (?, ?, ?, ?)",
-                    (name, INCOMING, worklist, WAITING),
-                )
-
-    def requeue_interrupted(self) -> None:
-        """Queue interrupted deliveries again, with at least one failed try."""
-        with self._transaction() as ledger:
-            ledger.execute(
-                "update results set state = ?, tries = max(tries, 1), next = 0 where state = ?",
-                (WAITING, SENDING),
-            )
-
-    def due_deliveries(self) -> list[Delivery]:
-        """Return the results to send now, and the studies to hand over."""
-        with self._lock:
-            rows = self._ledger.execute(
-                "select study, file, peer, tries from results where state = ? and next <= ?",
-                (WAITING, time.time()),
-            ).fetchall()
-        return [
-            Delivery(study, self._studies / study / INCOMING, peer, tries, is_study=True)
-            if file == INCOMING
-            else Delivery(study, self._studies / study / RESULTS / file, peer, tries)
-            for study, file, peer, tries in rows
-        ]
-
-    def set_state(self, delivery: Delivery, state: str, *, failed: bool = False) -> None:
-        """Record the state of a delivery; after each failure its next try is later."""
-        tries = delivery.tries + failed
-        pause = pause_after(tries) if failed else 0.0
-        key = (delivery.study, delivery.file.name, delivery.peer)
-        with self._transaction() as ledger:
-            ledger.execute(
-                "update results set state = ?, tries = ?, next = ? "
-                "where study = ? and file = ? and peer = ?",
-                (state, tries, time.time() + pause, *key),
-            )
-
-    def counts(self) -> dict[str, int]:
-        """Return the numbers of instances, of scored studies, and of results in each state."""
-        with self._lock:
-            states = dict(
-                self._ledger.execute("select state, count(*) from results group by state")
-            )
-            (scored,) = self._ledger.execute(
-                "select count(*) from studies where finished is not null"
-            ).fetchone()
-            counts = {
-                state: int(states.get(state, 0)) for state in (WAITING, SENDING, SENT, DROPPED)
-            }
-            return {"instances": len(self._sizes), "scored": int(scored)} | counts
-
-    def failing(self) -> dict[str, int]:
-        """Return the number of deliveries that each peer has not accepted so far."""
-        with self._lock:
-            rows = self._ledger.execute(
-                "select peer, count(*) from results where state in (?, ?) and tries > 0 "
-                "group by peer",
-                (WAITING, SENDING),
-            ).fetchall()
-        return {peer: int(count) for peer, count in rows}
-
     @property
     def studies(self) -> int:
         """Number of studies of which files are there."""
         with self._lock:
             return len(self._files)
 
+    @property
+    def instances(self) -> int:
+        """Number of instances that are there."""
+        with self._lock:
+            return len(self._sizes)
+
     def state(self) -> InboxState:
         """Return what the inbox holds."""
-        waiting = len(self.unscored(0))
         with self._lock:
-            query = "select failed, count(*), max(finished) from studies where finished is not null"
-            rows = self._ledger.execute(f"{query} group by failed").fetchall()
-            done = {bool(failed): count for failed, count, _ in rows}
-            counts = self.counts()
+            ended = self.ledger.ended()
+            counts = {failed: count for failed, (count, _) in ended.items()}
             return InboxState(
-                {"waiting": waiting, "scored": done.get(False, 0), "failed": done.get(True, 0)},
-                {state: counts[state] for state in (WAITING, SENDING, SENT, DROPPED)},
-                counts["instances"],
+                {
+                    "waiting": len(self.unscored(0)),
+                    "scored": counts.get(False, 0),
+                    "failed": counts.get(True, 0),
+                },
+                self.ledger.deliveries(),
+                self.instances,
                 self._bytes,
-                max((finished for *_, finished in rows), default=0.0),
+                max((last for _, last in ended.values()), default=0.0),
             )
 
     def delete_expired(
@@ -467,19 +313,12 @@ class Inbox:
             is_being_sent: Whether instances of a study, by its folder's name, are being sent again:
                 it stays, or the instances that follow would be taken for the whole study.
         """
-        with self._transaction() as ledger:
-            rows = ledger.execute(
-                "select name, scored from studies where finished < ? and not exists "
-                "(select 1 from results where study = name and state in (?, ?))",
-                (time.time() - max_age_seconds, WAITING, SENDING),
-            ).fetchall()
-            for name, scored in rows:
+        with self._lock:
+            for name, scored in self.ledger.expired(max_age_seconds):
                 # Deleted already, or instances added since wait to be scored.
                 if self._content_hash(name) != scored or is_being_sent(name):
                     continue
-                ledger.execute("delete from results where study = ?", (name,))
-                ledger.execute("delete from studies where name = ?", (name,))
-                ledger.execute("delete from transfers where study = ?", (name,))
+                self.ledger.forget(name)
                 self._delete(name)
 
     def _delete(self, name: str) -> None:
@@ -493,44 +332,7 @@ class Inbox:
 
     def close(self) -> None:
         """Close the ledger."""
-        self._ledger.close()
-
-
-def upgrade_ledger(ledger: sqlite3.Connection) -> None:
-    """Make the tables of a ledger, or bring those of an earlier version up to date.
-
-    Args:
-        ledger: Connection in autocommit mode.
-
-    Raises:
-        OptionError: If a newer version has written it.
-    """
-    version = check_version(ledger)
-    ledger.executescript(f"pragma journal_mode=wal; pragma synchronous=full; {TABLES}")
-    for number, upgrade in enumerate(UPGRADES[version:], version + 1):
-        # In one transaction: a kill in between leaves the version before.
-        ledger.executescript(f"begin; {upgrade}; pragma user_version = {number}; commit;")
-
-
-def check_version(ledger: sqlite3.Connection) -> int:
-    """Return the version of a ledger.
-
-    Args:
-        ledger: Connection.
-
-    Returns:
-        Number of the upgrades that it has.
-
-    Raises:
-        OptionError: If a newer version of meninx has written it.
-    """
-    version = int(ledger.execute("pragma user_version").fetchone()[0])
-    if version > len(UPGRADES):
-        raise OptionError(
-            f"the node's ledger has version {version}, this meninx knows up to {len(UPGRADES)}; "
-            "install the newer meninx again, or restore a backup made before its upgrade"
-        )
-    return version
+        self.ledger.close()
 
 
 def _hash_uid(uid: str) -> str:

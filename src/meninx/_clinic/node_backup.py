@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from meninx._backups import check_empty, copy_files, copy_sqlite
-from meninx._clinic.inbox import (
+from meninx._clinic.inbox import STUDIES
+from meninx._clinic.ledger import (
     INCOMING,
     LEDGER,
     SENDING,
-    STUDIES,
     WAITING,
     check_version,
     upgrade_ledger,

@@ -9,7 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from meninx._clinic.inbox import RESERVED_BYTES
-from meninx._clinic.node import SUCCESS, Node
+from meninx._clinic.node import Node
+from meninx._clinic.storage_provider import SUCCESS
 from meninx._errors import OptionError
 from meninx._metrics import CONTENT_TYPE, Metric, exposition, service_metrics
 from meninx._system_errors import FULL, words_of
@@ -22,7 +23,7 @@ def node_metrics(node: Node) -> list[Metric]:
     """Return the metrics of a node."""
     state = node.inbox.state()
     # A count of 0 from the start, so that a rate can be computed from the first instance on.
-    responses = {SUCCESS: 0} | node.responses
+    responses = {SUCCESS: 0} | node.provider.responses
     received = {f"0x{status:04x}": count for status, count in sorted(responses.items())}
     return [
         *service_metrics(node.settings.folder),
@@ -62,7 +63,7 @@ def node_metrics(node: Node) -> list[Metric]:
         Metric(
             "meninx_node_last_instance_seconds",
             "Time of the last stored instance since the start; 0 for none.",
-            {"": node.last_received},
+            {"": node.provider.last_received},
             unit="seconds",
         ),
         Metric(

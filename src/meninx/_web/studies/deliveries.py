@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session, sessionmaker
 
-from meninx._clinic.inbox import SENDING, SENT, WAITING, pause_after
+from meninx._clinic.ledger import SENDING, SENT, WAITING, pause_after
 from meninx._errors import MeninxError, OptionError, PeerError
 from meninx._quiet import without_passwords
 from meninx._web.auth.accounts import Reader
