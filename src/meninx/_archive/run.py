@@ -79,87 +79,79 @@ def score_archive(
         DataError: If machines are lost again and again and nothing is finished.
         MeninxError: The error that ended the scoring process.
     """
-    progress = RunProgress()
-    counting = (options.source, table.done(), progress, stop)
+    run = _Run(options, table, report, stop)
+    counting = (options.source, table.done(), run.progress, stop)
     threading.Thread(target=_count_files, args=counting, daemon=True).start()
-    _run_passes(options, table, progress, report, stop, {})
+    run.walk({})
     # Only now all parts of a series are known, and nothing waited for the end of the walk.
     if not stop.is_set() and (split := table.split_series()):
-        _run_passes(options, table, progress, report, stop, split)
+        run.walk(split)
     stop.set()
-    progress.split = len(frozenset().union(*table.split_series().values()))
-    return progress
+    run.progress.split = len(frozenset().union(*table.split_series().values()))
+    return run.progress
 
 
-def _run_passes(
-    options: Options,
-    table: Table,
-    progress: RunProgress,
-    report: Callable[[RunProgress], None],
-    stop: threading.Event,
-    split: SplitSeries,
-) -> None:
-    """Walk through the archive until no machine is lost on the way; see `_run_pass`."""
-    failed, earlier = 0, (progress.unreached, progress.places)
-    while failed < _MAX_FAILED_PASSES:
-        before = progress.units
-        progress.unreached, progress.places = copy.deepcopy(earlier)
-        if _run_pass(options, table, progress, report, stop, split):
-            return
-        failed = 0 if progress.units > before else failed + 1
-        log.warning("a machine of the cluster was lost; the missing units are scored again")
-    raise DataError(
-        f"{without_passwords(options.source)}: lost machines {_MAX_FAILED_PASSES} times in a row "
-        "with no unit finished in between; finished work is kept, run the same command to go on"
-    )
+@dataclass
+class _Run:
+    """A run of `score_archive`, with its arguments and what it counted so far."""
 
+    options: Options
+    table: Table
+    report: Callable[[RunProgress], None]
+    stop: threading.Event
+    progress: RunProgress = field(default_factory=RunProgress)
 
-def _run_pass(
-    options: Options,
-    table: Table,
-    progress: RunProgress,
-    report: Callable[[RunProgress], None],
-    stop: threading.Event,
-    split: SplitSeries,
-) -> bool:
-    """Walk through the archive once, and record the results.
+    def walk(self, split: SplitSeries) -> None:
+        """Walk through the archive until no machine is lost on the way; see `_pass`."""
+        progress = self.progress
+        failed, earlier = 0, (progress.unreached, progress.places)
+        while failed < _MAX_FAILED_PASSES:
+            before = progress.units
+            progress.unreached, progress.places = copy.deepcopy(earlier)
+            if self._pass(split):
+                return
+            failed = 0 if progress.units > before else failed + 1
+            log.warning("a machine of the cluster was lost; the missing units are scored again")
+        raise DataError(
+            f"{without_passwords(self.options.source)}: lost machines {_MAX_FAILED_PASSES} times "
+            "in a row with no unit finished in between; finished work is kept, run the same "
+            "command to go on"
+        )
 
-    Args:
-        options: Source, detector, workers and limits.
-        table: Table of the rows.
-        progress: Counts to update.
-        report: Called with the progress after each message with results.
-        stop: Event that ends the run early; recorded results are kept.
-        split: Series to join, see `joined_units`; empty to score all units that are not done.
+    def _pass(self, split: SplitSeries) -> bool:
+        """Walk through the archive once, and record the results.
 
-    Returns:
-        True if the archive is done; False if a machine was lost and no more results arrive. Ray
-        restarts its tasks, and waits forever if the other machines are busy.
+        Args:
+            split: Series to join, see `joined_units`; empty to score all units that are not done.
 
-    Raises:
-        MeninxError: The error that ended the scoring process.
-    """
-    with _scoring_process(options, table.done(), split) as (process, channel):
-        last_result, is_lost = time.monotonic(), False
-        while not stop.is_set():
-            try:
-                message = channel.get(timeout=POLL_SECONDS)
-            except queue.Empty:
-                is_stalled = is_lost and time.monotonic() - last_result > STALL_SECONDS
-                if is_stalled or not process.is_alive():
-                    return False
-                continue
-            if message is None:
-                return True
-            if isinstance(message, MeninxError):
-                raise message
-            if message == MACHINE_LOST:
-                is_lost = True
-            elif isinstance(message, list):
-                last_result = time.monotonic()
-                _record(message, table, progress)
-                report(progress)
-        return True
+        Returns:
+            True if the archive is done; False if a machine was lost and no more results arrive.
+            Ray restarts its tasks, and waits forever if the other machines are busy.
+
+        Raises:
+            MeninxError: The error that ended the scoring process.
+        """
+        with _scoring_process(self.options, self.table.done(), split) as (process, channel):
+            last_result, is_lost = time.monotonic(), False
+            while not self.stop.is_set():
+                try:
+                    message = channel.get(timeout=POLL_SECONDS)
+                except queue.Empty:
+                    is_stalled = is_lost and time.monotonic() - last_result > STALL_SECONDS
+                    if is_stalled or not process.is_alive():
+                        return False
+                    continue
+                if message is None:
+                    return True
+                if isinstance(message, MeninxError):
+                    raise message
+                if message == MACHINE_LOST:
+                    is_lost = True
+                elif isinstance(message, list):
+                    last_result = time.monotonic()
+                    _record(message, self.table, self.progress)
+                    self.report(self.progress)
+            return True
 
 
 @contextmanager

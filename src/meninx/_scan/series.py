@@ -4,7 +4,6 @@ import os
 from collections import defaultdict
 from collections.abc import Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import numpy as np
 
@@ -12,27 +11,16 @@ from meninx._errors import GeometryError, InputError
 from meninx._scan.completeness import Incomplete
 from meninx._scan.frame import Frame
 from meninx._scan.geometry import (
-    COSINE_TOLERANCE,
     SMALLEST_FIELD_MM,
     Float64Array,
     affine_of_stack,
     field_of_view_fault,
-    plane_normal,
 )
 from meninx._scan.planes import few_slices_per_plane
 from meninx._scan.promises import Listing, LostFile, incomplete_of, is_broken
 from meninx._scan.scan import Identity
-from meninx._scan.slice_stack import POSITION_TOLERANCE_MM, StackSpacing, slice_order, stack_spacing
-
-# Echo and inversion times of one image, written slice by slice, differ in their last digit; those
-# of two echoes or inversions by milliseconds.
-TIME_JITTER_MS, TIME_JITTER = 0.1, 0.001
-# Echo or inversion times whose slices interleave are two contrasts from this ratio on.
-_CONTRAST_TIME_RATIO = 1.05
-# Pixel spacings are decimal strings, rounded for each slice; relative difference.
-_PIXEL_SPACING_JITTER = 0.001
-# In an even stack no gap is 1.5 times the others: a slice would be missing there.
-_MAX_GAP_RATIO = 1.5
+from meninx._scan.series_parts import are_alike, are_even, interleave_evenly, parts_of, time_levels
+from meninx._scan.slice_stack import StackSpacing, slice_order, stack_spacing
 
 
 @dataclass(frozen=True)
@@ -52,7 +40,7 @@ class Stack:
     @property
     def contradictions(self) -> tuple[str, ...]:
         """Names of attributes that all its slices should share, but do not."""
-        echoes, inversions = _time_levels(list(self.frames))
+        echoes, inversions = time_levels(list(self.frames))
         differing: dict[str, Collection[Hashable]] = {
             "PatientID, its issuer or PatientName": {frame.patient for frame in self.frames},
             "SeriesNumber": {frame.series_number for frame in self.frames},
@@ -146,33 +134,6 @@ def _checked_stack_spacing(
         raise GeometryError(fault or str(error)) from error
 
 
-def coinciding(frames: Iterable[Frame]) -> list[list[Frame]]:
-    """Return the frames that share a position with others: copies, echoes or time points.
-
-    Args:
-        frames: Frames of one orientation; those without a position are ignored.
-
-    Returns:
-        Lists of two or more frames, one per position.
-    """
-    placed = [frame for frame in frames if frame.is_placed]
-    normal = _normal_of(placed[0]) if len(placed) > 1 else None
-    if normal is None:
-        return []
-    heights = np.array([frame.position for frame in placed]) @ normal
-    order = np.argsort(heights, kind="stable")
-    parts = np.split(order, np.flatnonzero(np.diff(heights[order]) > POSITION_TOLERANCE_MM) + 1)
-    return [[placed[index] for index in part] for part in parts if len(part) > 1]
-
-
-def _normal_of(frame: Frame) -> Float64Array | None:
-    """Return the normal of a frame's plane; None if its cosines make none, as `placed` reports."""
-    try:
-        return plane_normal(frame.orientation or ())
-    except GeometryError:
-        return None
-
-
 def stacks_of(
     frames: Iterable[Frame], lost: Iterable[LostFile] = (), listings: Iterable[Listing] = ()
 ) -> list[Stack]:
@@ -204,7 +165,7 @@ def stacks_of(
         refused = few_slices_per_plane(members)
         if refused is not None:
             members = [replace(frame, exclusion=frame.exclusion or refused) for frame in members]
-        parts = _split(members) if refused is None else [members]
+        parts = parts_of(members) if refused is None else [members]
         names = _part_names(parts, place, is_shared=places.count(place) > 1)
         incomplete = (*incomplete_of(members, lost, listings), *share)
         for name, part in zip(names, parts, strict=True):
@@ -246,7 +207,7 @@ def _joined(series: Iterable[list[Frame]]) -> list[list[Frame]]:
     for (study_uid, series_uid), groups in by_uid.items():
         frames = [frame for members in groups for frame in members]
         is_one = len(groups) > 1 and study_uid and series_uid and _may_be_one(groups)
-        joined += [frames] if is_one and _are_alike(groups) and _are_even(frames) else groups
+        joined += [frames] if is_one and are_alike(groups) and are_even(frames) else groups
     return joined
 
 
@@ -270,38 +231,14 @@ def _shares_of_one_uid(series: list[list[Frame]]) -> list[tuple[Incomplete, ...]
     shares: list[tuple[Incomplete, ...]] = []
     for members in series:
         alike = by_uid[members[0].series_uid]
-        is_share = bool(members[0].series_uid) and len(alike) > 1 and _are_alike(alike)
-        if is_share and _interleave_evenly(alike):
+        is_share = bool(members[0].series_uid) and len(alike) > 1 and are_alike(alike)
+        if is_share and interleave_evenly(alike):
             what = "slices of the series: those between name another patient, study or number"
             count = sum(map(len, alike))
             shares.append((Incomplete(what, count, len(members)),))
         else:
             shares.append(())
     return shares
-
-
-def _are_alike(groups: list[list[Frame]]) -> bool:
-    """Return whether all frames of groups have a place, and one shape, pixel and orientation."""
-    frames = [frame for group in groups for frame in group]
-    if not all(frame.is_placed and frame.pixel_spacing for frame in frames):
-        return False
-    if _normal_of(frames[0]) is None:
-        return False
-    sides = np.array([frame.pixel_spacing for frame in frames])
-    directions: list[Float64Array] = []
-    shapes = {(frame.shape, _direction(frame, directions)) for frame in frames}
-    return len(shapes) == 1 and bool(
-        np.ptp(sides, axis=0).max() <= _PIXEL_SPACING_JITTER * sides.max()
-    )
-
-
-def _are_even(frames: list[Frame]) -> bool:
-    """Return whether frames of one orientation lie at different places with even gaps."""
-    normal = plane_normal(frames[0].orientation or ())
-    gaps = np.diff(np.sort(np.array([frame.position for frame in frames]) @ normal))
-    return bool(
-        gaps.min() > POSITION_TOLERANCE_MM and gaps.max() < _MAX_GAP_RATIO * np.median(gaps)
-    )
 
 
 def _part_names(parts: list[list[Frame]], place: str, *, is_shared: bool) -> list[str]:
@@ -370,159 +307,3 @@ def _common_place(frames: list[Frame]) -> str:
     """Return the file that all frames come from, else the deepest folder that holds them."""
     names = {frame.source.name for frame in frames}
     return names.pop() if len(names) == 1 else os.path.commonpath(names)
-
-
-def _split(frames: list[Frame]) -> list[list[Frame]]:
-    """Split one series' frames into stacks, in a fixed order."""
-    groups: dict[tuple[Hashable, ...], list[Frame]] = defaultdict(list)
-    directions: list[Float64Array] = []
-    echoes, inversions = _time_levels(frames)
-    for frame in frames:
-        reason = frame.exclusion.reason if frame.exclusion else ""
-        spacing = tuple(round(value, 3) for value in frame.pixel_spacing or ())
-        key: tuple[Hashable, ...] = (
-            reason,
-            frame.shape,
-            spacing,
-            _direction(frame, directions),
-            frame.contrast,
-            echoes.get(frame.times[0]),
-            inversions.get(frame.times[1]),
-        )
-        groups[key].append(frame)
-    parts: list[list[Frame]] = []
-    for group in _interleaved_joined([groups[key] for key in sorted(groups, key=repr)], directions):
-        parts += _by_acquisition(group) if coinciding(group) else [group]
-    return parts
-
-
-def _interleaved_joined(
-    groups: list[list[Frame]], directions: list[Float64Array]
-) -> list[list[Frame]]:
-    """Join groups that form one stack by their positions: their contrast differs only by jitter.
-
-    Args:
-        groups: Frames of one series, by contrast.
-        directions: Distinct orientations so far.
-
-    Returns:
-        The groups; those whose slices interleave are joined.
-    """
-    by_direction: dict[tuple[Hashable, ...], list[list[Frame]]] = defaultdict(list)
-    for group in groups:
-        first = group[0]
-        reason = first.exclusion.reason if first.exclusion else ""
-        by_direction[reason, first.shape, _direction(first, directions)].append(group)
-    joined: list[list[Frame]] = []
-    for similar in by_direction.values():
-        together = len(similar) > 1 and _are_one_stack(similar)
-        joined += [[frame for group in similar for frame in group]] if together else similar
-    return joined
-
-
-def _are_one_stack(groups: list[list[Frame]]) -> bool:
-    """Return whether groups of one orientation are only together an evenly spaced stack."""
-    if not _are_alike(groups):
-        return False
-    # Two echo or inversion times are two contrasts, wherever their slices lie.
-    frames = [frame for group in groups for frame in group]
-    for number in range(2):
-        times = [time for frame in frames if (time := frame.times[number]) is not None]
-        if times and max(times) > _CONTRAST_TIME_RATIO * min(times):
-            return False
-    return _interleave_evenly(groups)
-
-
-def _interleave_evenly(groups: list[list[Frame]]) -> bool:
-    """Return whether the slices of groups interleave, with even gaps between them."""
-    frames = [frame for group in groups for frame in group]
-    heights = np.array([frame.position for frame in frames]) @ plane_normal(
-        frames[0].orientation or ()
-    )
-    owners = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
-    changes = int((np.diff(owners[np.argsort(heights, kind="stable")]) != 0).sum())
-    # Groups one above the other are slabs, each with its own contrast.
-    return changes >= len(groups) and _are_even(frames)
-
-
-def _time_levels(
-    frames: list[Frame],
-) -> tuple[dict[float | None, int], dict[float | None, int]]:
-    """Return the levels of the echo times and of the inversion times of frames."""
-    return _levels(frame.times[0] for frame in frames), _levels(frame.times[1] for frame in frames)
-
-
-def _levels(values: Iterable[float | None]) -> dict[float | None, int]:
-    """Return the number of each time's level; times that differ only by jitter share a level."""
-    levels: dict[float | None, int] = {}
-    last, level = None, 0
-    for value in sorted({value for value in values if value is not None}):
-        if last is not None and value - last > max(TIME_JITTER_MS, TIME_JITTER * value):
-            level += 1
-        levels[value] = level
-        last = value
-    return levels
-
-
-def _direction(frame: Frame, directions: list[Float64Array]) -> int:
-    """Return the index of a frame's orientation in `directions`, appending a new orientation."""
-    if frame.orientation is None:
-        return -1
-    cosines = np.array(frame.orientation)
-    for index, direction in enumerate(directions):
-        # Scanners round the cosines of each slice separately.
-        if np.abs(cosines - direction).max() < 10 * COSINE_TOLERANCE:
-            return index
-    directions.append(cosines)
-    return len(directions) - 1
-
-
-def _by_acquisition(frames: list[Frame]) -> list[list[Frame]]:
-    """Split coinciding frames by acquisition number or time, if that separates them."""
-    for number in range(len(frames[0].moments)):
-        parts = _by_moment(frames, number)
-        if len(parts) > 1 and not any(coinciding(part) for part in parts):
-            return parts
-    return _by_rank(frames) or [frames]
-
-
-def _by_moment(frames: list[Frame], number: int) -> list[list[Frame]]:
-    """Split frames by the moment of this index, in its order; one part if it is unusable."""
-    parts: dict[float | str | None, list[Frame]] = defaultdict(list)
-    for frame in frames:
-        parts[frame.moments[number]].append(frame)
-    # Times are unusable if one is missing, or if nearly every slice has its own.
-    if number > 0 and (len(parts) > len(frames) / 2 or None in parts):
-        return [frames]
-    return [parts[moment] for moment in sorted(parts, key=_in_order)]
-
-
-def _in_order(moment: float | str | None) -> tuple[bool, float, str]:
-    number = moment if isinstance(moment, float | int) else 0.0
-    return moment is not None, float(number), str(moment)
-
-
-def _by_rank(frames: list[Frame]) -> list[list[Frame]]:
-    """Split frames by their rank in time at each position, for slices with individual times.
-
-    Args:
-        frames: Frames of one series, some of which coincide.
-
-    Returns:
-        One list per time point. Empty if a time is missing, positions have different numbers of
-        frames, or time points overlap.
-    """
-    if any(frame.moments[1] is None for frame in frames):
-        return []
-    places = [sorted(part, key=lambda frame: str(frame.moments[1])) for part in coinciding(frames)]
-    counts = {len(place) for place in places}
-    if len(counts) != 1 or counts.pop() * len(places) != len(frames):
-        return []
-    points = [list(point) for point in zip(*places, strict=True)]
-    return points if _follow_in_time(points) else []
-
-
-def _follow_in_time(points: list[list[Frame]]) -> bool:
-    """Return whether each time point ends before the next begins."""
-    spans = [sorted(str(frame.moments[1]) for frame in point) for point in points]
-    return all(earlier[-1] < later[0] for earlier, later in pairwise(spans))

@@ -16,7 +16,8 @@ from meninx._scan.limits import DEFAULT_LIMITS, Limits
 from meninx._scan.plausibility import with_plausible_geometry
 from meninx._scan.scan import Headers, Scan
 from meninx._scan.sequence import describes_other_contrast, sequence_of
-from meninx._scan.series import Stack, coinciding
+from meninx._scan.series import Stack
+from meninx._scan.series_parts import coinciding
 from meninx._scan.source import reading
 from meninx._scan.warning import ScanWarning
 
