@@ -306,6 +306,46 @@ def test_a_series_with_refused_instances_is_unfinished_until_they_are_sent(node,
     assert node.inbox.note_unfinished(study_of(node)) == 0
 
 
+def refused(node, association, dataset, *, asked=None):
+    """Let a node refuse an instance on an association; return the status."""
+    whole = io.BytesIO()
+    dataset.save_as(whole, enforce_file_format=True)
+    request = SimpleNamespace(
+        AffectedSOPInstanceUID=asked or dataset.SOPInstanceUID, AffectedSOPClassUID=MRImageStorage
+    )
+    event = event_of(request, whole.getvalue)
+    event.assoc = association
+    return node.provider._on_store(event)
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for VR UI")
+@pytest.mark.parametrize("fault", ["of another UID", "of no series", "unreadable"])
+def test_an_instance_that_is_no_valid_one_leaves_its_series_unfinished(node, sick, fault, caplog):
+    association = associated(node.port)
+    for index in range(5):
+        assert stored(association, dicom_slice(sick.scan, index, 7)) == 0
+    (on_server,) = node.provider._sent
+    dataset = dicom_slice(sick.scan, 5, 7)
+    if fault == "of another UID":
+        assert refused(node, on_server, dataset, asked="1.2.3") == 0xA900
+    elif fault == "of no series":
+        dataset.SeriesInstanceUID = "no UID"
+        assert refused(node, on_server, dataset) == 0xA900
+    else:
+        del dataset.SeriesInstanceUID
+        assert refused(node, on_server, dataset) == 0xC000
+    association.release()
+    wait_for(lambda: not node.provider._sent)
+    assert node.inbox.note_unfinished(study_of(node)) == 1
+    assert ("without telling their series" in caplog.text) == (fault != "of another UID")
+    association = associated(node.port)
+    for index in range(6):
+        assert stored(association, dicom_slice(sick.scan, index, 7)) == 0
+    association.release()
+    wait_for(lambda: not node.provider._sent)
+    assert node.inbox.note_unfinished(study_of(node)) == 0
+
+
 def test_images_that_share_a_uid_are_kept_and_corrections_replace(node, sick, caplog):
     association = associated(node.port)
     for index in range(3):

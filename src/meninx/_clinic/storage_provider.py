@@ -58,16 +58,18 @@ class _Sent:
         series: Series of all its instances.
         begun: Series of which it sent an instance that was not there before.
         refused: Instances that could not be stored, and their series.
+        unknown: UIDs of instances that were refused without telling their series.
     """
 
     series: set[tuple[str, str]] = field(default_factory=set)
     begun: set[tuple[str, str]] = field(default_factory=set)
     refused: dict[str, tuple[str, str]] = field(default_factory=dict)
+    unknown: set[str] = field(default_factory=set)
 
     @property
     def whole(self) -> set[tuple[str, str]]:
-        """Series of which no instance was refused."""
-        return self.series - set(self.refused.values())
+        """Series of which no instance was refused; none if it may have been any."""
+        return set() if self.unknown else self.series - set(self.refused.values())
 
 
 class StorageProvider:
@@ -139,21 +141,33 @@ class StorageProvider:
 
     def _on_released(self, event: Event) -> None:
         """Record that the series of an association were sent whole, but for refused ones."""
-        for study, series in self._sent.pop(event.assoc, _Sent()).whole:
+        sent = self._sent.get(event.assoc, _Sent())
+        for study, series in sent.whole:
             self._inbox.end_transfer(study, series)
+        for study, series in sent.series - sent.whole:
+            self._inbox.begin_transfer(study, series)
+        if sent.series and sent.unknown:
+            log.warning(
+                "%d instances were refused without telling their series: all %d series of their "
+                "association are incomplete until they are sent again",
+                len(sent.unknown),
+                len(sent.series),
+            )
+        self._sent.pop(event.assoc, None)
 
     def _on_broken(self, event: Event) -> None:
         """Keep the series of an association as unfinished: it ended before its release."""
-        begun = self._sent.pop(event.assoc, _Sent()).begun
-        if not begun:
-            return
+        begun = self._sent.get(event.assoc, _Sent()).begun
         for study, series in begun:  # another association may have ended it meanwhile
             self._inbox.begin_transfer(study, series)
-        log.warning(
-            "an association broke off, or was idle too long, after instances of %d series: their "
-            "studies are incomplete until these series are sent again",
-            len(begun),
-        )
+        if begun:
+            log.warning(
+                "an association broke off, or was idle too long, after instances of %d series: "
+                "their studies are incomplete until these series are sent again",
+                len(begun),
+            )
+        # Last: until then the studies are being sent, and are not scored.
+        self._sent.pop(event.assoc, None)
 
     def _on_store(self, event: Event) -> int:
         """Store an instance, and return the status; it is on disk before it is acknowledged."""
@@ -164,6 +178,8 @@ class StorageProvider:
         return status
 
     def _store(self, event: Event) -> int:
+        sent = self._sent.setdefault(event.assoc, _Sent())
+        asked = str(event.request.AffectedSOPInstanceUID)
         try:
             data = event.encoded_dataset()
             header = pydicom.dcmread(
@@ -176,13 +192,18 @@ class StorageProvider:
             log.warning(
                 "an instance was refused (0x%04x): it can't be read, or lacks a UID", NOT_UNDERSTOOD
             )
+            sent.unknown.add(asked)
             return NOT_UNDERSTOOD
-        if faults := _faults_of(uids, str(header.get("SOPClassUID", "")), event.request):
-            log.warning("an instance was refused (0x%04x): %s", OTHER_DATA, "; ".join(faults))
-            return OTHER_DATA
         study, instance, place = uids["StudyInstanceUID"], uids["SOPInstanceUID"], place_of(header)
         series = study, uids["SeriesInstanceUID"]
-        sent = self._sent.setdefault(event.assoc, _Sent())
+        if faults := _faults_of(uids, str(header.get("SOPClassUID", "")), event.request):
+            log.warning("an instance was refused (0x%04x): %s", OTHER_DATA, "; ".join(faults))
+            if all(map(is_uid, series)):
+                sent.series.add(series)
+                sent.refused[asked] = series
+            else:
+                sent.unknown.add(asked)
+            return OTHER_DATA
         sent.series.add(series)
         is_there = self._inbox.holds(study, instance, data, place)
         try:
@@ -194,9 +215,11 @@ class StorageProvider:
         except (LimitExceeded, OSError) as error:
             self._log_once(_reason_of(error))
             if not is_there:
-                sent.refused[instance + place] = series
+                sent.refused[asked + place] = series
             return OUT_OF_RESOURCES
-        sent.refused.pop(instance + place, None)
+        sent.unknown.discard(asked)
+        for refused in (asked, asked + place):
+            sent.refused.pop(refused, None)
         if is_shared and study not in self._shared:
             self._shared.add(study)
             name = self._inbox.folder_of(study).name[:8]
