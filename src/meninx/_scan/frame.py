@@ -22,6 +22,7 @@ class Promise:
         number: Number of this instance among them, from 1; None if not given.
         of_positions: Whether distinct positions are counted, not instances: each may have several
             echoes or time points.
+        is_least: Whether there may be more instances: only their number was given.
     """
 
     what: str
@@ -29,6 +30,7 @@ class Promise:
     count: int
     number: int | None = None
     of_positions: bool = False
+    is_least: bool = False
 
 
 @dataclass(frozen=True)
