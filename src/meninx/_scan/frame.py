@@ -93,11 +93,12 @@ class Frame:
         thickness: SpacingBetweenSlices, else SliceThickness, mm; used for a single slice.
         contrast: Values that differ between images of one position: echo number, time point,
             magnitude or phase, stack.
-        times: Echo and inversion time, ms, which also differ between images of one position and
-            jitter from slice to slice; each may be None.
+        weighting: Echo time and inversion time, ms, and b-value, s/mm2, which also differ between
+            images of one position and jitter from slice to slice; each may be None.
         moments: Values that separate time points if `contrast` does not, most reliable first:
             AcquisitionNumber, time of acquisition, TriggerTime; each may be None.
         acquisition: Header values that determine the sequence.
+        frame_of_reference: FrameOfReferenceUID; empty if not given.
         description: SeriesDescription, which separates series if UIDs are missing.
         stored_spacing: PixelSpacing as stored, if it is no pair of numbers.
         slope: RescaleSlope.
@@ -122,9 +123,10 @@ class Frame:
     orientation: tuple[float, ...] | None
     thickness: float | None
     contrast: tuple[Hashable, ...]
-    times: tuple[float | None, float | None]
+    weighting: tuple[float | None, float | None, float | None]
     moments: tuple[float | str | None, ...]
     acquisition: Acquisition
+    frame_of_reference: str = ""
     description: str = ""
     stored_spacing: str = ""
     slope: float = 1.0

@@ -19,8 +19,18 @@ from meninx._scan.geometry import (
 from meninx._scan.planes import few_slices_per_plane
 from meninx._scan.promises import Listing, LostFile, incomplete_of, is_broken
 from meninx._scan.scan import Identity
-from meninx._scan.series_parts import are_alike, are_even, interleave_evenly, parts_of, time_levels
+from meninx._scan.sequence import sequence_of
+from meninx._scan.series_parts import (
+    WEIGHTING,
+    are_alike,
+    are_even,
+    contrast_slabs,
+    parts_of,
+    weighting_levels,
+)
+from meninx._scan.series_shares import shares_of
 from meninx._scan.slice_stack import StackSpacing, slice_order, stack_spacing
+from meninx._scan.warning import ScanWarning
 
 
 @dataclass(frozen=True)
@@ -31,23 +41,13 @@ class Stack:
         name: Name of the series, for the user.
         frames: Frames of one shape, orientation and contrast, in any order.
         incomplete: Counts of what is missing of its series.
+        warnings: What is doubtful about it, as a part of its series.
     """
 
     name: str
     frames: tuple[Frame, ...]
     incomplete: tuple[Incomplete, ...] = ()
-
-    @property
-    def contradictions(self) -> tuple[str, ...]:
-        """Names of attributes that all its slices should share, but do not."""
-        echoes, inversions = time_levels(list(self.frames))
-        differing: dict[str, Collection[Hashable]] = {
-            "PatientID, its issuer or PatientName": {frame.patient for frame in self.frames},
-            "SeriesNumber": {frame.series_number for frame in self.frames},
-            "EchoTime": set(echoes.values()),
-            "InversionTime": set(inversions.values()),
-        }
-        return tuple(name for name, values in differing.items() if len(values) > 1)
+    warnings: tuple[ScanWarning, ...] = ()
 
     @property
     def identity(self) -> Identity:
@@ -134,6 +134,28 @@ def _checked_stack_spacing(
         raise GeometryError(fault or str(error)) from error
 
 
+def contradictions(frames: Sequence[Frame]) -> tuple[str, ...]:
+    """Return the names of attributes that all slices of a stack should share, but do not.
+
+    Args:
+        frames: Frames of one stack, in slice order.
+
+    Returns:
+        Names for readers.
+    """
+    acquisitions = {frame.acquisition for frame in frames}
+    differing: dict[str, Collection[Hashable]] = {
+        "PatientID, its issuer or PatientName": {frame.patient for frame in frames},
+        "SeriesNumber": {frame.series_number for frame in frames},
+        "FrameOfReferenceUID": {frame.frame_of_reference for frame in frames} - {""},
+        "ImageType, time point or stack": set(contrast_slabs(frames)),
+        "the sequence that they describe": set(map(sequence_of, acquisitions)) - {"unknown"},
+    }
+    for name, found in zip(WEIGHTING, weighting_levels(frames), strict=True):
+        differing[name] = set(found.values())
+    return tuple(name for name, values in differing.items() if len(values) > 1)
+
+
 def stacks_of(
     frames: Iterable[Frame], lost: Iterable[LostFile] = (), listings: Iterable[Listing] = ()
 ) -> list[Stack]:
@@ -168,8 +190,9 @@ def stacks_of(
         parts = parts_of(members) if refused is None else [members]
         names = _part_names(parts, place, is_shared=places.count(place) > 1)
         incomplete = (*incomplete_of(members, lost, listings), *share)
-        for name, part in zip(names, parts, strict=True):
-            stacks.append(Stack(name, tuple(part), incomplete))
+        for name, part, own in zip(names, parts, shares_of(parts), strict=True):
+            stack = Stack(name, tuple(part), (*incomplete, *own.incomplete), own.warnings)
+            stacks.append(stack)
     return _named_apart(stacks)
 
 
@@ -220,10 +243,11 @@ def _may_be_one(groups: Sequence[list[Frame]]) -> bool:
 
 
 def _shares_of_one_uid(series: list[list[Frame]]) -> list[tuple[Incomplete, ...]]:
-    """Return what is missing of each series whose slices lie evenly between those of another.
+    """Return what is missing of each series that only together with another is an even stack.
 
-    Under one SeriesInstanceUID, two patients, studies or numbers are two series; but where their
-    slices interleave, it is one series with headers that contradict each other.
+    Under one SeriesInstanceUID, two patients, studies or numbers are two series; but where the
+    slices of one continue those of the other, or lie between them, it is one series with headers
+    that contradict each other.
     """
     by_uid: dict[str, list[list[Frame]]] = defaultdict(list)
     for members in series:
@@ -232,9 +256,10 @@ def _shares_of_one_uid(series: list[list[Frame]]) -> list[tuple[Incomplete, ...]
     for members in series:
         alike = by_uid[members[0].series_uid]
         is_share = bool(members[0].series_uid) and len(alike) > 1 and are_alike(alike)
-        if is_share and interleave_evenly(alike):
-            what = "slices of the series: those between name another patient, study or number"
-            count = sum(map(len, alike))
+        frames = [frame for group in alike for frame in group]
+        if is_share and are_even(frames):
+            what = "slices of the series (the others name another patient, study or number)"
+            count = len(frames)
             shares.append((Incomplete(what, count, len(members)),))
         else:
             shares.append(())
@@ -296,8 +321,8 @@ def _without_copies(frames: Iterable[Frame]) -> list[Frame]:
 def _agree(frame: Frame, other: Frame) -> bool:
     """Return whether nothing tells two images of one position apart: no value given in both."""
     values = zip(
-        (*frame.contrast, *frame.times, *frame.moments),
-        (*other.contrast, *other.times, *other.moments),
+        (*frame.contrast, *frame.weighting, *frame.moments),
+        (*other.contrast, *other.weighting, *other.moments),
         strict=True,
     )
     return all(own == its or own in (None, "") or its in (None, "") for own, its in values)

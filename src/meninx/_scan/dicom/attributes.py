@@ -34,6 +34,7 @@ def file_attributes(dataset: Dataset) -> dict[str, Any]:
         "study_uid": text(dataset, "StudyInstanceUID"),
         "series_uid": text(dataset, "SeriesInstanceUID"),
         "instance_uid": text(dataset, "SOPInstanceUID"),
+        "frame_of_reference": text(dataset, "FrameOfReferenceUID"),
         "series_number": whole_number(dataset, "SeriesNumber"),
         "shape": (whole_number(dataset, "Rows") or 0, whole_number(dataset, "Columns") or 0),
         "moments": (

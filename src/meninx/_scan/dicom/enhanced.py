@@ -81,7 +81,6 @@ def _enhanced_frame(
     contrast: tuple[Hashable, ...] = (
         text(content, "StackID"),
         number(content, "TemporalPositionIndex"),
-        number(groups["MRDiffusionSequence"], "DiffusionBValue"),
         frame_type[2:],
         text(kind, "ComplexImageComponent"),
     )
@@ -94,7 +93,11 @@ def _enhanced_frame(
         orientation=orientation(groups["PlaneOrientationSequence"]),
         thickness=number(measures, "SpacingBetweenSlices") or number(measures, "SliceThickness"),
         contrast=contrast,
-        times=(acquisition.echo_time, acquisition.inversion_time),
+        weighting=(
+            acquisition.echo_time,
+            acquisition.inversion_time,
+            number(groups["MRDiffusionSequence"], "DiffusionBValue"),
+        ),
         acquisition=acquisition,
         **rescale(groups["PixelValueTransformationSequence"]),
         exclusion=kind_of_type(frame_type)

@@ -16,7 +16,7 @@ from meninx._scan.limits import DEFAULT_LIMITS, Limits
 from meninx._scan.plausibility import with_plausible_geometry
 from meninx._scan.scan import Headers, Scan
 from meninx._scan.sequence import describes_other_contrast, sequence_of
-from meninx._scan.series import Stack
+from meninx._scan.series import Stack, contradictions
 from meninx._scan.series_parts import coinciding
 from meninx._scan.source import reading
 from meninx._scan.warning import ScanWarning
@@ -42,7 +42,7 @@ def read_stack(
     with reading(stack.name, "the DICOM series"):
         stack, warnings = _without_equal_copies(stack, limits, files)
         frames, affine, spacing = stack.placed()
-        warnings += _unread_rescale(frames) + _contradiction(stack)
+        warnings += _unread_rescale(frames) + _contradiction(frames)
         first = frames[0]
         limits.check_shape((first.shape[1], first.shape[0], len(frames)))
         voxels = np.empty((len(frames), *first.shape), dtype=np.float32)
@@ -59,7 +59,7 @@ def read_stack(
             slice_axis=2,
             identity=stack.identity,
             positions_mm=spacing.positions_mm if spacing else None,
-            warnings=(*warnings, *(spacing.warnings if spacing else ())),
+            warnings=(*warnings, *stack.warnings, *(spacing.warnings if spacing else ())),
             incomplete=(*stack.incomplete, *first.source.incomplete),
             headers=Headers(headers),
         )
@@ -98,13 +98,14 @@ def _unread_rescale(frames: Sequence[Frame]) -> tuple[ScanWarning, ...]:
     return (ScanWarning("rescale_unreadable", text),)
 
 
-def _contradiction(stack: Stack) -> tuple[ScanWarning, ...]:
-    """Return a warning if the headers of the slices contradict each other."""
-    if not stack.contradictions:
+def _contradiction(frames: Sequence[Frame]) -> tuple[ScanWarning, ...]:
+    """Return a warning if the headers of slices, in their order, contradict each other."""
+    names = contradictions(frames)
+    if not names:
         return ()
     text = (
-        f"slices of one series differ in {' and '.join(stack.contradictions)}; they form one "
-        "stack under one SeriesInstanceUID, so they were read as one scan"
+        f"slices of one series differ in {' and '.join(names)}; they form one stack, so they were "
+        "read as one scan"
     )
     return (ScanWarning("headers_contradict", text),)
 

@@ -1,0 +1,234 @@
+"""Frames of one series become scans, and a scan that lacks slices of its series says so."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from meninx._errors import UnsupportedScan
+from meninx._scan.completeness import Incomplete
+from meninx._scan.frame import Frame
+from meninx._scan.sequence import Acquisition
+from meninx._scan.series import Stack, contradictions, stacks_of
+from meninx._scan.source import Source
+
+SLICES = 12
+GAP = 5.5
+TURNED = (-1.0, 0.0, 0.0, 0.0, -1.0, 0.0)
+
+
+def frame(index: int, height: float | None = None, **values) -> Frame:
+    """Return an axial slice of 256 x 256 pixels of 0.9 mm."""
+    name = f"scans/{values.pop('name', index)}.dcm"
+    height = GAP * index if height is None else height
+    found = Frame(
+        source=Source(name, Path(name), 1000),
+        number=0,
+        patient="a",
+        person=("a", "b"),
+        study_uid="1.2",
+        series_uid="1.2.3",
+        instance_uid=f"1.2.3.{name}",
+        series_number=3,
+        shape=(256, 256),
+        pixel_spacing=(0.9, 0.9),
+        position=(-115.0, -115.0, height),
+        orientation=(1.0, 0.0, 0.0, 0.0, 1.0, 0.0),
+        thickness=5.0,
+        contrast=(1.0, None, ("M", "ND")),
+        weighting=(100.0, 2500.0, None),
+        moments=(1.0, None, None),
+        acquisition=Acquisition(9000.0, 100.0, 2500.0),
+        frame_of_reference="1.2.9",
+    )
+    return replace(found, **values)
+
+
+def series(count: int = SLICES, **values) -> list[Frame]:
+    return [frame(index, name=f"{sorted(values)}{index}", **values) for index in range(count)]
+
+
+def changed(frames, chosen, **values):
+    """Return frames, of which those of some indices have other values."""
+    indices = range(len(frames))[chosen]
+    return [
+        replace(found, **values) if index in indices else found
+        for index, found in enumerate(frames)
+    ]
+
+
+def lengths(stacks: list[Stack]) -> list[int]:
+    return sorted(len(stack.frames) for stack in stacks)
+
+
+def words(stack: Stack) -> tuple[str, ...]:
+    frames, *_ = stack.placed()
+    return contradictions(frames)
+
+
+UPPER, ODD, LAST_THIRD = slice(5, None), slice(1, None, 2), slice(8, None)
+
+
+SLABS = "ImageType, time point or stack"
+
+
+@pytest.mark.parametrize("chosen", [UPPER, ODD, LAST_THIRD])
+@pytest.mark.parametrize(
+    ("values", "name"),
+    [
+        ({"contrast": (1.0, None, ("M", "ND", "FM3_2"))}, SLABS),
+        ({"contrast": (1.0, 2.0, ("M", "ND"))}, SLABS),
+        ({"contrast": ("2", 1.0, ("M", "ND"), "")}, SLABS),
+        ({"weighting": (102.0, 2500.0, None)}, "EchoTime"),
+        ({"weighting": (100.0, None, None)}, None),
+        ({"pixel_spacing": (0.9004, 0.9004)}, None),
+    ],
+)
+def test_parts_of_one_weighting_that_only_together_are_a_stack_are_one_scan(chosen, values, name):
+    (stack,) = stacks_of(changed(series(), chosen, **values))
+    assert len(stack.frames) == SLICES
+    assert (stack.incomplete, stack.warnings) == ((), ())
+    # Values of `contrast` that alternate from slice to slice are jitter.
+    is_said = name is not None and (name != SLABS or chosen != ODD)
+    assert words(stack) == (name,) * is_said
+
+
+@pytest.mark.parametrize("chosen", [UPPER, ODD, LAST_THIRD])
+@pytest.mark.parametrize(
+    ("values", "name"),
+    [
+        ({"weighting": (100.0, 200.0, None)}, "InversionTime"),
+        ({"weighting": (20.0, 2500.0, None)}, "EchoTime"),
+        ({"weighting": (100.0, 2500.0, 1000.0)}, None),
+        ({"shape": (512, 512), "pixel_spacing": (0.45, 0.45)}, "Rows or Columns and PixelSpacing"),
+        ({"pixel_spacing": (0.8, 0.8)}, "PixelSpacing"),
+        ({"orientation": TURNED}, "ImageOrientationPatient"),
+    ],
+)
+def test_parts_that_can_not_be_one_scan_are_incomplete(chosen, values, name):
+    frames = series()
+    if name is None:
+        frames = changed(frames, slice(None), weighting=(100.0, 2500.0, 0.0))
+        name = "DiffusionBValue"
+    frames = changed(frames, chosen, **values)
+    if "orientation" in values:
+        frames = [
+            replace(found, position=(115.0, 115.0, found.position[2]))
+            if found.orientation == TURNED
+            else found
+            for found in frames
+        ]
+    stacks = stacks_of(frames)
+    assert len(stacks) == 2
+    what = f"slices of the series (the others differ in {name})"
+    for stack in stacks:
+        assert stack.incomplete == (Incomplete(what, SLICES, len(stack.frames)),)
+
+
+def test_every_third_slice_of_another_matrix_is_incomplete():
+    frames = series()
+    for start, side in ((1, 200), (2, 300)):
+        frames = changed(frames, slice(start, None, 3), shape=(side, side))
+    stacks = stacks_of(frames)
+    assert lengths(stacks) == [4, 4, 4]
+    assert [stack.incomplete[0].expected for stack in stacks] == [SLICES] * 3
+
+
+def test_a_time_point_that_was_broken_off_is_incomplete():
+    points = [series(contrast=(1.0, float(point), ())) for point in range(3)]
+    for point, frames in enumerate(points):
+        points[point] = [
+            replace(found, instance_uid=f"{point}.{index}") for index, found in enumerate(frames)
+        ]
+    stacks = stacks_of([*points[0], *points[1], *points[2][:7]])
+    counts = {len(stack.frames): stack.incomplete for stack in stacks}
+    what = f"slices of the series (the others differ in {SLABS})"
+    assert counts == {SLICES: (), 7: (Incomplete(what, SLICES, 7),)}
+
+
+def test_a_single_slice_of_another_matrix_is_missing():
+    stacks = stacks_of(changed(series(20), slice(9, 10), shape=(512, 512)))
+    (most,) = (stack for stack in stacks if len(stack.frames) > 1)
+    assert (most.incomplete, [warning.code for warning in most.warnings]) == (
+        (),
+        ["missing_slices"],
+    )
+
+
+def echoes(**values):
+    """Return a series with two echoes at each place, the second with these values."""
+    second = series(contrast=(2.0, None, ("M", "ND")), weighting=(20.0, 2500.0, None))
+    return [*series(), *(replace(found, **values) for found in second)]
+
+
+def dual_stack():
+    """Two stacks, as of both knees: the second lies 60 mm beyond the first."""
+    return [
+        *series(),
+        *(
+            frame(index, GAP * (index + SLICES) + 60, name=f"b{index}", contrast=("2",))
+            for index in range(SLICES)
+        ),
+    ]
+
+
+def three_planes():
+    """Axial, sagittal and coronal slices in one series."""
+    cosines = [(1.0, 0, 0, 0, 1, 0), (0.0, 1, 0, 0, 0, -1), (1.0, 0, 0, 0, 0, -1)]
+    axes = (2, 0, 1)
+    return [
+        frame(
+            index,
+            name=f"{axis}{index}",
+            orientation=plane,
+            position=tuple(GAP * index if side == axis else -60.0 for side in range(3)),
+        )
+        for plane, axis in zip(cosines, axes, strict=True)
+        for index in range(SLICES)
+    ]
+
+
+def with_a_saved_screen():
+    screen = UnsupportedScan("a saved screen", reason="derived")
+    return [*series(), frame(SLICES, exclusion=screen, name="screen", shape=(512, 512))]
+
+
+@pytest.mark.parametrize(
+    ("frames", "counts"),
+    [
+        (echoes(), [SLICES, SLICES]),
+        (echoes(shape=(128, 128), pixel_spacing=(1.8, 1.8)), [SLICES, SLICES]),
+        (dual_stack(), [SLICES, SLICES]),
+        (three_planes(), [SLICES] * 3),
+        (with_a_saved_screen(), [1, SLICES]),
+    ],
+    ids=["echoes", "echoes of two matrices", "dual stack", "three planes", "saved screen"],
+)
+def test_ordinary_series_of_several_scans_are_complete(frames, counts):
+    stacks = stacks_of(frames)
+    assert lengths(stacks) == counts
+    assert [stack.incomplete for stack in stacks] == [()] * len(stacks)
+
+
+def test_a_slab_says_that_the_series_has_slices_beyond_it():
+    stacks = stacks_of(dual_stack())
+    assert [[warning.code for warning in stack.warnings] for stack in stacks] == [
+        ["part_of_head"],
+        ["part_of_head"],
+    ]
+    assert [stack.warnings for stack in stacks_of(echoes())] == [(), ()]
+
+
+@pytest.mark.parametrize("chosen", [UPPER, ODD])
+def test_two_frames_of_reference_in_one_stack_are_said(chosen):
+    (stack,) = stacks_of(changed(series(), chosen, frame_of_reference="1.2.10"))
+    assert words(stack) == ("FrameOfReferenceUID",)
+    (stack,) = stacks_of(changed(series(), chosen, frame_of_reference=""))
+    assert words(stack) == ()
+
+
+def test_two_contrasts_in_one_stack_are_said():
+    after = Acquisition(600.0, 10.0, contrast_agent=True)
+    frames = changed(series(), slice(None), acquisition=replace(after, contrast_agent=False))
+    (stack,) = stacks_of(changed(frames, UPPER, acquisition=after))
+    assert words(stack) == ("the sequence that they describe",)
