@@ -9,7 +9,7 @@ from meninx._errors import UnsupportedScan
 from meninx._scan.completeness import Incomplete
 from meninx._scan.frame import Frame
 from meninx._scan.sequence import Acquisition
-from meninx._scan.series import Stack, contradictions, stacks_of
+from meninx._scan.series import Stack, contradictions, have_repeated_numbers, stacks_of
 from meninx._scan.source import Source
 
 SLICES = 12
@@ -25,7 +25,7 @@ def frame(index: int, height: float | None = None, **values) -> Frame:
         source=Source(name, Path(name), 1000),
         number=0,
         patient="a",
-        person=("a", "b"),
+        person=("a", "b", "c", "d"),
         study_uid="1.2",
         series_uid="1.2.3",
         instance_uid=f"1.2.3.{name}",
@@ -35,11 +35,13 @@ def frame(index: int, height: float | None = None, **values) -> Frame:
         position=(-115.0, -115.0, height),
         orientation=(1.0, 0.0, 0.0, 0.0, 1.0, 0.0),
         thickness=5.0,
+        spacing=GAP,
         contrast=(1.0, None, ("M", "ND")),
         weighting=(100.0, 2500.0, None),
         moments=(1.0, None, None),
         acquisition=Acquisition(9000.0, 100.0, 2500.0),
         frame_of_reference="1.2.9",
+        instance_number=index + 1,
     )
     return replace(found, **values)
 
@@ -232,3 +234,180 @@ def test_two_contrasts_in_one_stack_are_said():
     frames = changed(series(), slice(None), acquisition=replace(after, contrast_agent=False))
     (stack,) = stacks_of(changed(frames, UPPER, acquisition=after))
     assert words(stack) == ("the sequence that they describe",)
+
+
+OTHER_NAME, OTHER_BIRTH, OTHER_SEX = (
+    ("a", "z", "c", "d"),
+    ("a", "b", "z", "d"),
+    ("a", "b", "c", "z"),
+)
+
+
+@pytest.mark.parametrize("person", [OTHER_NAME, OTHER_BIRTH, OTHER_SEX])
+@pytest.mark.parametrize("chosen", [UPPER, ODD])
+def test_slices_of_another_person_are_another_scan(person, chosen):
+    stacks = stacks_of(changed(series(), chosen, person=person))
+    assert len(stacks) == 2
+    what = "slices of the series (the others name another patient, study or number)"
+    for stack in stacks:
+        assert stack.incomplete == (Incomplete(what, SLICES, len(stack.frames)),)
+
+
+@pytest.mark.parametrize("person", [("a", "", "c", "d"), ("a", "b", "", ""), ("", "b", "", "")])
+def test_a_person_of_whom_less_is_written_is_the_same(person):
+    (stack,) = stacks_of(changed(series(), UPPER, person=person))
+    assert (len(stack.frames), stack.incomplete) == (SLICES, ())
+
+
+def in_folder(name, height=0.0, **values):
+    """Return a series without UIDs in a folder of its own."""
+    values = {"study_uid": "", "series_uid": "", "instance_uid": "", **values}
+    return [
+        frame(index, GAP * index + height, name=f"{name}/{index}", **values)
+        for index in range(SLICES)
+    ]
+
+
+@pytest.mark.parametrize("height", [GAP / 2, 2.3, 1.0, GAP * SLICES, 0.0])
+@pytest.mark.parametrize("person", [("a", "b", "c", "d"), OTHER_NAME, OTHER_SEX])
+def test_two_people_without_uids_are_two_scans(height, person):
+    stacks = stacks_of([*in_folder("p1"), *in_folder("p2", height, person=person)])
+    assert lengths(stacks) == [SLICES, SLICES]
+    assert [stack.incomplete for stack in stacks] == [(), ()]
+    for stack in stacks:
+        assert len({found.source.name[:8] for found in stack.frames}) == 1
+
+
+@pytest.mark.parametrize("chosen", [UPPER, ODD])
+def test_one_series_without_uids_may_lie_in_two_folders(chosen):
+    other = in_folder("p2")
+    frames = in_folder("p1")
+    frames[chosen] = other[chosen]
+    (stack,) = stacks_of(frames)
+    assert (len(stack.frames), stack.incomplete) == (SLICES, ())
+    unnumbered = stacks_of(changed(frames, slice(None), instance_number=None))
+    what = "slices of the series (the others lie in another folder)"
+    assert [stack.incomplete for stack in unnumbered] == [
+        (Incomplete(what, SLICES, len(stack.frames)),) for stack in unnumbered
+    ]
+
+
+def test_slices_that_share_numbers_are_said():
+    mixed = [
+        *in_folder("p"),
+        *(
+            replace(found, source=replace(found.source, name=f"{number}"))
+            for number, found in enumerate(in_folder("p", GAP / 2))
+        ),
+    ]
+    (stack,) = stacks_of([replace(found, series_uid="1") for found in mixed])
+    assert len(stack.frames) == 2 * SLICES
+    assert have_repeated_numbers(stack.frames)
+    assert not have_repeated_numbers(series())
+    assert not have_repeated_numbers(changed(series(), slice(None), instance_number=7))
+
+
+def thinned(every, echoes=1, by_echo=False, **values):
+    """Return a series of echoes in which only one of several slices is left, and its scans."""
+    frames = []
+    for echo in range(echoes):
+        for index in range(0, SLICES * every, every):
+            number = echo * SLICES * every + index if by_echo else index * echoes + echo
+            own = {"contrast": (float(echo), None, ()), "instance_number": number + 1}
+            frames.append(frame(index, name=f"{echo}-{index}", **own | values))
+    return stacks_of(frames)
+
+
+@pytest.mark.parametrize("every", [2, 3])
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"spacing": -GAP},
+        {"spacing": GAP, "thickness": None},
+        {"spacing": None},  # Siemens in 3-D
+        {"spacing": 0.5},  # the gap itself
+        {"spacing": GAP, "thickness": GAP},
+        {"spacing": GAP, "thickness": 11.0},  # slices overlap
+    ],
+)
+@pytest.mark.parametrize(("echoes", "by_echo"), [(1, False), (2, False), (2, True)])
+def test_slices_between_those_of_a_thinned_series_are_missing(every, values, echoes, by_echo):
+    stacks = thinned(every, echoes, by_echo, **values)
+    assert len(stacks) == echoes
+    for stack in stacks:
+        if "spacing" in values and values["spacing"] is None and echoes > 1 and not by_echo:
+            (warning,) = stack.warnings
+            assert warning.code == "missing_slices"
+        elif values.get("thickness") == 11 and every == 3:
+            # Three times the distance is also the thickness and a gap of that size.
+            (warning,) = stack.warnings
+            assert warning.code == "missing_slices"
+        else:
+            (count,) = stack.incomplete
+            assert (count.expected, count.received) == ((SLICES - 1) * every + 1, SLICES)
+            assert f"{every * GAP:.4g} mm apart" in count.what
+
+
+@pytest.mark.parametrize(
+    ("gap", "values"),
+    [
+        (11.0, {}),
+        (16.5, {}),
+        (10.0, {"spacing": 5.0}),
+        (11.0, {"spacing": None}),
+        (9.5, {"spacing": None}),
+        (9.0, {"spacing": 0.5}),
+        (10.5, {}),  # a gap of 5.5 mm between slices of 5 mm is unusual
+        (11.0, {"spacing": 0.0}),
+    ],
+)
+def test_distances_that_no_header_states_are_a_warning(gap, values):
+    (stack,) = stacks_of([frame(index, gap * index, **values) for index in range(SLICES)])
+    assert stack.incomplete == ()
+    (warning,) = stack.warnings
+    assert warning.code == "missing_slices"
+    assert f"{gap:.4g} mm apart" in warning.text
+
+
+@pytest.mark.parametrize(
+    ("gap", "step", "values"),
+    [
+        (5.5, 1, {}),
+        (5.5, 2, {}),  # one of two echoes
+        (5.51, 2, {}),
+        (5.5, 1, {"spacing": -5.5}),
+        (5.5, 2, {"spacing": 0.5}),  # the gap, as some vendors write it
+        (5.0, 1, {"spacing": 0.0}),
+        (7.5, 1, {"spacing": 2.5}),
+        (6.5, 1, {"spacing": None}),
+        (5.5, 2, {"spacing": None}),
+        (5.5, 1, {"spacing": None, "thickness": None}),
+        (0.5, 1, {"spacing": 0.5, "thickness": 1.0}),  # overlapping slices in 3-D
+        (1.0, 1, {"spacing": 0.5, "thickness": 1.0}),
+        (1.0, 2, {"spacing": None, "thickness": 1.0}),
+        (5.0, 1, {"spacing": 1.0}),  # reformatted
+        (4.5, 1, {}),
+        (1.0, 1, {"spacing": None}),
+    ],
+)
+def test_usual_distances_are_not_doubted(gap, step, values):
+    frames = [
+        frame(index, gap * index, **{"instance_number": index * step + 1} | values)
+        for index in range(SLICES)
+    ]
+    (stack,) = stacks_of(frames)
+    assert (stack.incomplete, stack.warnings) == ((), ())
+
+
+def test_numbers_alone_are_a_warning():
+    values = {"spacing": None, "thickness": None}
+    (stack,) = thinned(2, **values)
+    assert [warning.code for warning in stack.warnings] == ["missing_slices"]
+
+
+def test_slices_nearer_than_their_spacing_are_said():
+    (stack,) = stacks_of([frame(index, GAP / 2 * index) for index in range(SLICES)])
+    (warning,) = stack.warnings
+    assert warning.code == "headers_contradict"
+    assert "2.75 mm apart, but SpacingBetweenSlices is 5.5 mm" in warning.text

@@ -28,7 +28,8 @@ from meninx._scan.series_parts import (
     parts_of,
     weighting_levels,
 )
-from meninx._scan.series_shares import shares_of
+from meninx._scan.series_shares import Share, shares_of
+from meninx._scan.slice_gaps import lack_between
 from meninx._scan.slice_stack import StackSpacing, slice_order, stack_spacing
 from meninx._scan.warning import ScanWarning
 
@@ -95,7 +96,7 @@ class Stack:
         order = slice_order(positions, orientation)
         across = float(max(np.multiply(first.shape, pixel_spacing)))
         spacing = _checked_stack_spacing(positions[order], orientation, across)
-        gap = spacing.spacing_mm if spacing else abs(first.thickness or 1.0)
+        gap = spacing.spacing_mm if spacing else abs(first.spacing or first.thickness or 1.0)
         affine = affine_of_stack(positions[order[0]], orientation, pixel_spacing, gap)
         return tuple(self.frames[index] for index in order), affine, spacing
 
@@ -156,6 +157,21 @@ def contradictions(frames: Sequence[Frame]) -> tuple[str, ...]:
     return tuple(name for name, values in differing.items() if len(values) > 1)
 
 
+def have_repeated_numbers(frames: Sequence[Frame]) -> bool:
+    """Return whether slices of one stack share instance numbers.
+
+    Args:
+        frames: Frames of one stack.
+
+    Returns:
+        Whether some do; a number that all share was set by who exported them, and the frames of an
+        enhanced file are numbered in each file.
+    """
+    numbers = [frame.instance_number for frame in frames if frame.instance_number is not None]
+    is_file = len({frame.source.name for frame in frames}) == len(frames)
+    return is_file and 1 < len(set(numbers)) < len(numbers)
+
+
 def stacks_of(
     frames: Iterable[Frame], lost: Iterable[LostFile] = (), listings: Iterable[Listing] = ()
 ) -> list[Stack]:
@@ -191,6 +207,8 @@ def stacks_of(
         names = _part_names(parts, place, is_shared=places.count(place) > 1)
         incomplete = (*incomplete_of(members, lost, listings), *share)
         for name, part, own in zip(names, parts, shares_of(parts), strict=True):
+            if not share and own == Share():
+                own = lack_between(part, members)
             stack = Stack(name, tuple(part), (*incomplete, *own.incomplete), own.warnings)
             stacks.append(stack)
     return _named_apart(stacks)
@@ -198,16 +216,19 @@ def stacks_of(
 
 def _by_series(frames: list[Frame]) -> list[list[Frame]]:
     """Sort frames into series, ordered by folder, series number and series UID."""
-    by_series: dict[tuple[Hashable, ...], list[Frame]] = defaultdict(list)
+    by_key: dict[tuple[Hashable, ...], list[Frame]] = defaultdict(list)
     for frame in frames:
-        by_series[_series_key(frame)].append(frame)
+        folder = "" if frame.series_uid else frame.source.name.rpartition("/")[0]
+        by_key[*_series_key(frame), folder].append(frame)
+    series = [members for group in by_key.values() for members in _by_person(group)]
     return sorted(
-        _joined(by_series.values()),
+        _joined(series),
         key=lambda members: (
             _common_place(members),
             members[0].series_number or 0,
             members[0].series_uid,
             repr(_series_key(members[0])),
+            members[0].person,
         ),
     )
 
@@ -218,28 +239,69 @@ def _series_key(frame: Frame) -> tuple[Hashable, ...]:
     return frame.patient, frame.study_uid, frame.series_uid, frame.series_number, own
 
 
+def _family(members: list[Frame]) -> Hashable:
+    """Return what series share that may be one: their UID, else all but the folder."""
+    first = members[0]
+    return (first.study_uid, first.series_uid) if first.series_uid else _series_key(first)
+
+
+def _by_person(frames: list[Frame]) -> list[list[Frame]]:
+    """Split frames of one patient by name, birth date and sex, where these contradict.
+
+    De-identified files of several people may share a number.
+    """
+    contradicting = [
+        index
+        for index, values in enumerate(zip(*(frame.person for frame in frames), strict=True))
+        if len({*values} - {""}) > 1
+    ]
+    persons: dict[tuple[str, ...], list[Frame]] = defaultdict(list)
+    for frame in frames:
+        persons[tuple(frame.person[index] for index in contradicting)].append(frame)
+    return list(persons.values())
+
+
 def _joined(series: Iterable[list[Frame]]) -> list[list[Frame]]:
-    """Return series; those under one UID that only together are an even stack are one.
+    """Return series; those of one family and person that are one by their places are joined.
 
     The patient's identity may be written in two ways, and SeriesNumber be missing in some files.
     """
-    by_uid: dict[tuple[str, str], list[list[Frame]]] = defaultdict(list)
+    families: dict[Hashable, list[list[list[Frame]]]] = defaultdict(list)
     for members in series:
-        by_uid[members[0].study_uid, members[0].series_uid].append(members)
+        candidates = families[_family(members)]
+        alike = (groups for groups in candidates if _may_be_one([*groups, members]))
+        found = next(alike, None)
+        if found is None:
+            candidates.append([members])
+        else:
+            found.append(members)
     joined: list[list[Frame]] = []
-    for (study_uid, series_uid), groups in by_uid.items():
+    for groups in (groups for candidates in families.values() for groups in candidates):
         frames = [frame for members in groups for frame in members]
-        is_one = len(groups) > 1 and study_uid and series_uid and _may_be_one(groups)
-        joined += [frames] if is_one and are_alike(groups) and are_even(frames) else groups
+        joined += [frames] if _are_one(groups, frames) else groups
     return joined
 
 
 def _may_be_one(groups: Sequence[list[Frame]]) -> bool:
-    """Return whether neither name nor number of a patient, nor of a series, contradict."""
-    firsts = [members[0] for members in groups]
-    numbers = {frame.series_number for frame in firsts} - {None}
-    given = [{keys[at] for keys in (frame.person for frame in firsts)} - {""} for at in range(2)]
-    return len(numbers) <= 1 and all(len(keys) <= 1 for keys in given)
+    """Return whether nothing that is given of the patient, nor the number, contradicts."""
+    numbers = {members[0].series_number for members in groups} - {None}
+    persons = zip(*(frame.person for members in groups for frame in members), strict=True)
+    return len(numbers) <= 1 and all(len({*values} - {""}) <= 1 for values in persons)
+
+
+def _are_one(groups: list[list[Frame]], frames: list[Frame]) -> bool:
+    """Return whether groups that may be one series are one."""
+    if not frames[0].series_uid:
+        # Without UIDs, the files of a series in several folders continue each other's numbers.
+        return _are_numbered(frames)
+    is_named = len(groups) > 1 and bool(frames[0].study_uid)
+    return is_named and are_alike(groups) and are_even(frames)
+
+
+def _are_numbered(frames: Sequence[Frame]) -> bool:
+    """Return whether each slice has an instance number of its own."""
+    numbers = {frame.instance_number for frame in frames}
+    return None not in numbers and len(numbers) == len(frames)
 
 
 def _shares_of_one_uid(series: list[list[Frame]]) -> list[tuple[Incomplete, ...]]:
@@ -249,21 +311,30 @@ def _shares_of_one_uid(series: list[list[Frame]]) -> list[tuple[Incomplete, ...]
     slices of one continue those of the other, or lie between them, it is one series with headers
     that contradict each other.
     """
-    by_uid: dict[str, list[list[Frame]]] = defaultdict(list)
+    by_uid: dict[Hashable, list[list[Frame]]] = defaultdict(list)
     for members in series:
-        by_uid[members[0].series_uid].append(members)
-    shares: list[tuple[Incomplete, ...]] = []
-    for members in series:
-        alike = by_uid[members[0].series_uid]
-        is_share = bool(members[0].series_uid) and len(alike) > 1 and are_alike(alike)
-        frames = [frame for group in alike for frame in group]
-        if is_share and are_even(frames):
-            what = "slices of the series (the others name another patient, study or number)"
-            count = len(frames)
-            shares.append((Incomplete(what, count, len(members)),))
-        else:
-            shares.append(())
-    return shares
+        by_uid[members[0].series_uid or _series_key(members[0])].append(members)
+    shares: dict[int, tuple[Incomplete, ...]] = {}
+    for alike in by_uid.values():
+        frames = [frame for members in alike for frame in members]
+        if len(alike) > 1 and _may_be_shares(alike) and are_alike(alike) and are_even(frames):
+            which = "name another patient, study or number"
+            if not frames[0].series_uid:
+                which = "lie in another folder"
+            what = f"slices of the series (the others {which})"
+            for members in alike:
+                shares[id(members)] = (Incomplete(what, len(frames), len(members)),)
+    return [shares.get(id(members), ()) for members in series]
+
+
+def _may_be_shares(groups: Sequence[list[Frame]]) -> bool:
+    """Return whether series may be one whose headers contradict each other.
+
+    Without UIDs, those of two people are two, and so are those that are each numbered.
+    """
+    if groups[0][0].series_uid:
+        return True
+    return _may_be_one(groups) and not all(map(_are_numbered, groups))
 
 
 def _part_names(parts: list[list[Frame]], place: str, *, is_shared: bool) -> list[str]:

@@ -35,6 +35,7 @@ def file_attributes(dataset: Dataset) -> dict[str, Any]:
         "series_uid": text(dataset, "SeriesInstanceUID"),
         "instance_uid": text(dataset, "SOPInstanceUID"),
         "frame_of_reference": text(dataset, "FrameOfReferenceUID"),
+        "instance_number": whole_number(dataset, "InstanceNumber"),
         "series_number": whole_number(dataset, "SeriesNumber"),
         "shape": (whole_number(dataset, "Rows") or 0, whole_number(dataset, "Columns") or 0),
         "moments": (

@@ -87,11 +87,16 @@ def _enhanced_frame(
     return Frame(
         source=source,
         number=index,
-        **{**of_file, "moments": _moments(groups, of_file["moments"], places)},
+        **{
+            **of_file,
+            "instance_number": whole_number(content, "InStackPositionNumber"),
+            "moments": _moments(groups, of_file["moments"], places),
+        },
         **pixel_spacing(measures),
         position=position(groups["PlanePositionSequence"]),
         orientation=orientation(groups["PlaneOrientationSequence"]),
-        thickness=number(measures, "SpacingBetweenSlices") or number(measures, "SliceThickness"),
+        thickness=number(measures, "SliceThickness"),
+        spacing=number(measures, "SpacingBetweenSlices"),
         contrast=contrast,
         weighting=(
             acquisition.echo_time,

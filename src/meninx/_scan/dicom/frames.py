@@ -82,7 +82,8 @@ def _classic_frame(source: Source, dataset: Dataset, excluded: InputError | None
         **pixel_spacing(dataset),
         position=position(dataset),
         orientation=orientation(dataset),
-        thickness=number(dataset, "SpacingBetweenSlices") or number(dataset, "SliceThickness"),
+        thickness=number(dataset, "SliceThickness"),
+        spacing=number(dataset, "SpacingBetweenSlices"),
         contrast=contrast,
         weighting=(
             number(dataset, "EchoTime"),

@@ -16,7 +16,7 @@ from meninx._scan.limits import DEFAULT_LIMITS, Limits
 from meninx._scan.plausibility import with_plausible_geometry
 from meninx._scan.scan import Headers, Scan
 from meninx._scan.sequence import describes_other_contrast, sequence_of
-from meninx._scan.series import Stack, contradictions
+from meninx._scan.series import Stack, contradictions, have_repeated_numbers
 from meninx._scan.series_parts import coinciding
 from meninx._scan.source import reading
 from meninx._scan.warning import ScanWarning
@@ -100,14 +100,18 @@ def _unread_rescale(frames: Sequence[Frame]) -> tuple[ScanWarning, ...]:
 
 def _contradiction(frames: Sequence[Frame]) -> tuple[ScanWarning, ...]:
     """Return a warning if the headers of slices, in their order, contradict each other."""
-    names = contradictions(frames)
-    if not names:
-        return ()
-    text = (
-        f"slices of one series differ in {' and '.join(names)}; they form one stack, so they were "
-        "read as one scan"
-    )
-    return (ScanWarning("headers_contradict", text),)
+    texts = []
+    if names := contradictions(frames):
+        texts.append(
+            f"slices of one series differ in {' and '.join(names)}; they form one stack, so they "
+            "were read as one scan"
+        )
+    if have_repeated_numbers(frames):
+        texts.append(
+            "slices at different places share an InstanceNumber; they form one stack, so they were "
+            "read as one scan, but two series may be mixed in it"
+        )
+    return tuple(ScanWarning("headers_contradict", text) for text in texts)
 
 
 def _without_equal_copies(
