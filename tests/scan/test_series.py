@@ -148,6 +148,21 @@ def test_a_time_point_that_was_broken_off_is_incomplete():
     assert counts == {SLICES: (), 7: (Incomplete(what, SLICES, 7),)}
 
 
+def test_time_points_of_several_packages_are_whole():
+    frames = [
+        frame(
+            index,
+            name=f"{point}-{index}",
+            moments=(float(2 * point + index % 2), f"2026010110{point}{index:02}", None),
+        )
+        for point in range(3)
+        for index in range(SLICES)
+    ]
+    stacks = stacks_of(frames)
+    assert lengths(stacks) == [SLICES] * 3
+    assert [(stack.incomplete, stack.warnings) for stack in stacks] == [((), ())] * 3
+
+
 def test_a_single_slice_of_another_matrix_is_missing():
     stacks = stacks_of(changed(series(20), slice(9, 10), shape=(512, 512)))
     (most,) = (stack for stack in stacks if len(stack.frames) > 1)
@@ -386,6 +401,7 @@ def test_distances_that_no_header_states_are_a_warning(gap, values):
         (0.5, 1, {"spacing": 0.5, "thickness": 1.0}),  # overlapping slices in 3-D
         (1.0, 1, {"spacing": 0.5, "thickness": 1.0}),
         (1.0, 2, {"spacing": None, "thickness": 1.0}),
+        (1.0, 1, {"spacing": 1.0, "thickness": 5.0}),
         (5.0, 1, {"spacing": 1.0}),  # reformatted
         (4.5, 1, {}),
         (1.0, 1, {"spacing": None}),

@@ -174,12 +174,20 @@ def _direction(frame: Frame, directions: list[Float64Array]) -> int:
 
 
 def _by_acquisition(frames: list[Frame]) -> list[list[Frame]]:
-    """Split coinciding frames by acquisition number or time, if that separates them."""
+    """Split coinciding frames by acquisition number or time, if that separates them.
+
+    A time point may be acquired in several packages of slices, each with a number of its own; so
+    parts that each have all places come first.
+    """
+    places = len(frames) - sum(len(place) - 1 for place in coinciding(frames))
+    apart: list[list[Frame]] = []
     for number in range(len(frames[0].moments)):
         parts = _by_moment(frames, number)
         if len(parts) > 1 and not any(coinciding(part) for part in parts):
-            return parts
-    return _by_rank(frames) or [frames]
+            if all(len(part) == places for part in parts):
+                return parts
+            apart = apart or parts
+    return _by_rank(frames) or apart or [frames]
 
 
 def _by_moment(frames: list[Frame], number: int) -> list[list[Frame]]:

@@ -80,8 +80,10 @@ def lack_between(frames: Sequence[Frame], series: Sequence[Frame]) -> Share:
     if gap is None:
         return Share()
     stated = _Stated(abs(frames[0].spacing or 0.0), abs(frames[0].thickness or 0.0))
+    if _are_equal(gap, stated.spacing):
+        return Share()
     numbers = sorted({frame.instance_number for frame in series if frame.instance_number})
-    every = 1 if _are_equal(gap, stated.spacing) else _every(gap, stated, numbers)
+    every = _every(gap, stated, numbers)
     is_as_stated = any(_are_equal(gap, distance) for distance in stated.distances)
     if every == 1 and is_as_stated:
         return Share()
