@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from meninx._errors import UnsupportedScan
@@ -172,6 +173,38 @@ def test_a_single_slice_of_another_matrix_is_missing():
     )
 
 
+def test_halves_tilted_against_each_other_are_incomplete():
+    tilt = np.radians(3)
+    cosines = (1.0, 0.0, 0.0, 0.0, float(np.cos(tilt)), float(np.sin(tilt)))
+    frames = series()
+    frames = [
+        *frames[:6],
+        *(
+            replace(
+                found,
+                orientation=cosines,
+                position=(
+                    -115.2,
+                    0.0 - 115.2 * cosines[4],
+                    GAP * index + 6 * GAP - 115.2 * cosines[5],
+                ),
+            )
+            for index, found in enumerate(frames[6:])
+        ),
+    ]
+    assert [stack.incomplete[0].received for stack in stacks_of(frames)] == [6, 6]
+
+
+@pytest.mark.parametrize(("chosen", "is_incomplete"), [(ODD, True), (slice(3, 4), False)])
+def test_slices_without_a_position_are_counted(chosen, is_incomplete):
+    frames = changed(series(), chosen, position=None, orientation=None)
+    placed = next(stack for stack in stacks_of(frames) if stack.frames[0].is_placed)
+    what = "slices of the series (the others have no position)"
+    count = (Incomplete(what, SLICES, len(placed.frames)),)
+    assert placed.incomplete == count * is_incomplete
+    assert [warning.code for warning in placed.warnings] == ["missing_slices"] * (not is_incomplete)
+
+
 def echoes(**values):
     """Return a series with two echoes at each place, the second with these values."""
     second = series(contrast=(2.0, None, ("M", "ND")), weighting=(20.0, 2500.0, None))
@@ -301,10 +334,20 @@ def test_one_series_without_uids_may_lie_in_two_folders(chosen):
     (stack,) = stacks_of(frames)
     assert (len(stack.frames), stack.incomplete) == (SLICES, ())
     unnumbered = stacks_of(changed(frames, slice(None), instance_number=None))
-    what = "slices of the series (the others lie in another folder)"
+    what = "slices of the series (the others lie in another folder or name the patient otherwise)"
     assert [stack.incomplete for stack in unnumbered] == [
         (Incomplete(what, SLICES, len(stack.frames)),) for stack in unnumbered
     ]
+
+
+@pytest.mark.parametrize("numbered", [True, False])
+def test_a_name_written_in_two_ways_is_one_person_without_uids_too(numbered):
+    frames = changed(in_folder("p"), UPPER, patient="b")
+    if not numbered:
+        frames = changed(frames, slice(None), instance_number=None)
+    stacks = stacks_of(frames)
+    assert lengths(stacks) == ([SLICES] if numbered else [5, 7])
+    assert all(bool(stack.incomplete) != numbered for stack in stacks)
 
 
 def test_slices_that_share_numbers_are_said():
@@ -416,9 +459,9 @@ def test_usual_distances_are_not_doubted(gap, step, values):
     assert (stack.incomplete, stack.warnings) == ((), ())
 
 
-def test_numbers_alone_are_a_warning():
-    values = {"spacing": None, "thickness": None}
-    (stack,) = thinned(2, **values)
+@pytest.mark.parametrize("spacing", [None, 2 * GAP])
+def test_numbers_alone_are_a_warning(spacing):
+    (stack,) = thinned(2, spacing=spacing, thickness=spacing and 5.0)
     assert [warning.code for warning in stack.warnings] == ["missing_slices"]
 
 

@@ -240,9 +240,11 @@ def _series_key(frame: Frame) -> tuple[Hashable, ...]:
 
 
 def _family(members: list[Frame]) -> Hashable:
-    """Return what series share that may be one: their UID, else all but the folder."""
+    """Return what series share that may be one: their UID, else all but patient and folder."""
     first = members[0]
-    return (first.study_uid, first.series_uid) if first.series_uid else _series_key(first)
+    if first.series_uid:
+        return first.study_uid, first.series_uid
+    return first.study_uid, "", first.series_number, first.description
 
 
 def _by_person(frames: list[Frame]) -> list[list[Frame]]:
@@ -291,11 +293,11 @@ def _may_be_one(groups: Sequence[list[Frame]]) -> bool:
 
 def _are_one(groups: list[list[Frame]], frames: list[Frame]) -> bool:
     """Return whether groups that may be one series are one."""
-    if not frames[0].series_uid:
-        # Without UIDs, the files of a series in several folders continue each other's numbers.
-        return _are_numbered(frames)
-    is_named = len(groups) > 1 and bool(frames[0].study_uid)
-    return is_named and are_alike(groups) and are_even(frames)
+    is_even = len(groups) > 1 and are_alike(groups) and are_even(frames)
+    if frames[0].series_uid:
+        return is_even and bool(frames[0].study_uid)
+    # Without UIDs, the files of a series in several folders continue each other's numbers.
+    return _are_numbered(frames) and (is_even or len({frame.patient for frame in frames}) == 1)
 
 
 def _are_numbered(frames: Sequence[Frame]) -> bool:
@@ -313,14 +315,14 @@ def _shares_of_one_uid(series: list[list[Frame]]) -> list[tuple[Incomplete, ...]
     """
     by_uid: dict[Hashable, list[list[Frame]]] = defaultdict(list)
     for members in series:
-        by_uid[members[0].series_uid or _series_key(members[0])].append(members)
+        by_uid[members[0].series_uid or _family(members)].append(members)
     shares: dict[int, tuple[Incomplete, ...]] = {}
     for alike in by_uid.values():
         frames = [frame for members in alike for frame in members]
         if len(alike) > 1 and _may_be_shares(alike) and are_alike(alike) and are_even(frames):
             which = "name another patient, study or number"
             if not frames[0].series_uid:
-                which = "lie in another folder"
+                which = "lie in another folder or name the patient otherwise"
             what = f"slices of the series (the others {which})"
             for members in alike:
                 shares[id(members)] = (Incomplete(what, len(frames), len(members)),)

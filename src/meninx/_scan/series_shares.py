@@ -8,12 +8,11 @@ import numpy as np
 from meninx._scan.completeness import Incomplete
 from meninx._scan.frame import Frame
 from meninx._scan.geometry import Float64Array
+from meninx._scan.planes import PLANE_DEGREES
 from meninx._scan.series_parts import WEIGHTING, levels, normal_of
 from meninx._scan.slice_stack import POSITION_TOLERANCE_MM, is_even
 from meninx._scan.warning import ScanWarning
 
-# Normals that differ by more are two planes, degrees.
-_PARALLEL_DEGREES = 1.0
 # Positions nearer than this share of a gap are one: echoes may round theirs differently.
 _SAME_PLACE = 0.1
 # A stack with so large a share of the positions lacks single slices, which are said by a warning.
@@ -61,7 +60,23 @@ def shares_of(parts: Sequence[list[Frame]]) -> list[Share]:
             if len(places) < len(union):
                 others = [parts[other][0] for other in numbers if other != number]
                 shares[number] = _share(places, union, _differences(parts[number][0], others))
+    unplaced = [frame for part in parts for frame in part if not frame.is_placed]
+    for number, part in enumerate(parts):
+        if part[0].is_placed and not part[0].exclusion and not shares[number].incomplete:
+            count = sum(frame.shape == part[0].shape for frame in unplaced if not frame.exclusion)
+            shares[number] = _beside_unplaced(count, len(part)) or shares[number]
     return shares
+
+
+def _beside_unplaced(count: int, placed: int) -> Share | None:
+    """Return what a part of so many slices lacks if others have no place; None if none do."""
+    if placed < _WHOLE_SHARE * (placed + count):
+        what = "slices of the series (the others have no position)"
+        return Share(incomplete=(Incomplete(what, placed + count, placed),))
+    if not count:
+        return None
+    text = f"{count} of {placed + count} slices of the series have no position and were left out"
+    return Share(warnings=(ScanWarning("missing_slices", text),))
 
 
 def _parallel(parts: Sequence[list[Frame]]) -> list[list[int]]:
@@ -72,7 +87,7 @@ def _parallel(parts: Sequence[list[Frame]]) -> list[list[int]]:
         normal = normal_of(part[0])
         if normal is None or not all(frame.is_placed and not frame.exclusion for frame in part):
             continue
-        smallest = np.cos(np.radians(_PARALLEL_DEGREES))
+        smallest = np.cos(np.radians(PLANE_DEGREES))
         equal = (index for index, known in enumerate(normals) if abs(known @ normal) >= smallest)
         plane = next(equal, len(normals))
         if plane == len(normals):

@@ -80,9 +80,11 @@ def lack_between(frames: Sequence[Frame], series: Sequence[Frame]) -> Share:
     if gap is None:
         return Share()
     stated = _Stated(abs(frames[0].spacing or 0.0), abs(frames[0].thickness or 0.0))
-    if _are_equal(gap, stated.spacing):
-        return Share()
     numbers = sorted({frame.instance_number for frame in series if frame.instance_number})
+    if _are_equal(gap, stated.spacing):
+        # It may have been computed anew from the slices that were left.
+        is_thinned = _step(numbers) > 1 and gap >= _step(numbers) * stated.thickness > 0
+        return _doubt(gap, stated) if is_thinned else Share()
     every = _every(gap, stated, numbers)
     is_as_stated = any(_are_equal(gap, distance) for distance in stated.distances)
     if every == 1 and is_as_stated:
@@ -95,6 +97,11 @@ def lack_between(frames: Sequence[Frame], series: Sequence[Frame]) -> Share:
     if every > 1 and not is_as_stated:
         what = f"slices of the series (they lie {gap:.4g} mm apart, {stated.text})"
         return Share(incomplete=(Incomplete(what, (len(frames) - 1) * every + 1, len(frames)),))
+    return _doubt(gap, stated)
+
+
+def _doubt(gap: float, stated: _Stated) -> Share:
+    """Return a warning about slices of this distance, mm."""
     text = f"slices lie {gap:.4g} mm apart, but {stated.text}: those between may be missing"
     return Share(warnings=(ScanWarning("missing_slices", text),))
 
