@@ -12,12 +12,19 @@ from meninx._assess.cases import Case, Copies, score_cases, unseen
 from meninx._assess.claim import checklist, claim_answers
 from meninx._assess.data_audit import audit, write_audit
 from meninx._assess.evaluation import evaluate, evaluate_cases
-from meninx._assess.evaluation_report import Setting, verdict, write_evaluation
+from meninx._assess.evaluation_report import (
+    Setting,
+    referrals_in_words,
+    verdict,
+    write_evaluation,
+)
 from meninx._assess.shortcuts import probe_shortcuts
 from meninx._data.descriptors import descriptors_of, seen_slices
 from meninx._data.facts import sha256_of
 from meninx._data.manifest import Manifest, Picture
+from meninx._detect.calibration import Reference
 from meninx._detect.findings import Findings
+from meninx._detect.gate import NO_OOD_MODEL
 from meninx._detect.loading import load_detector
 from meninx._detect.model_card import NOT_RECORDED, SEEN_DIGITS
 from meninx._errors import DataError
@@ -345,3 +352,23 @@ def test_an_audit_shows_copies_across_labels_and_splits(pictures, tmp_path):
     assert "different labels" in page
     assert "across the split" in page
     assert page.count("<figure>") == 2
+
+
+def test_referrals_are_counted_by_reason_and_what_is_never_answered_is_said():
+    cases = [made(True, 0.9), made(True, 0.6), made(False, 0.4), made(False, 0.1)]
+    changes = (
+        {},
+        {"decision": "refer", "reason": "not_calibrated"},
+        {"decision": "refer", "reference": Reference("pictures", 8, 30), "coverage": 0.95},
+        {"decision": "refer", "warnings": (NO_OOD_MODEL,)},
+    )
+    cases = [
+        replace(case, findings=replace(case.findings, **change))
+        for case, change in zip(cases, changes, strict=True)
+    ]
+    found = evaluate_cases(cases, [{"name": "m", "sha256": "0"}])
+    assert found.as_json()["referred"] == {"between_borders": 2, "not_calibrated": 1}
+    assert referrals_in_words(found).startswith("2 between the borders")
+    never, gate = found.limits
+    assert "never no tumor" in never
+    assert "may be scored" in gate

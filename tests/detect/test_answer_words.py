@@ -7,6 +7,7 @@ import pytest
 from meninx._detect.answer_words import (
     borders_in_words,
     measured_on,
+    never_answered,
     prevalence_in_words,
     scale_in_figures,
     weight_in_words,
@@ -14,6 +15,7 @@ from meninx._detect.answer_words import (
     why_referred,
 )
 from meninx._detect.calibration import Reference
+from meninx._detect.calibrator import Calibrator
 from meninx._detect.decision import Borders
 from meninx._detect.findings import Findings, SeriesWeight, StudyFindings
 from meninx._detect.recognition import Recognized
@@ -81,3 +83,30 @@ def test_borrowed_references_and_doubtful_geometry_are_reported():
 def test_a_weight_is_described_by_share_and_side():
     assert weight_in_words(SeriesWeight("a", "T1", 0.4, -1.26)) == ("40 %", "1.3 against a tumor")
     assert weight_in_words(SeriesWeight("a", "T1", 0.6, 2.0)) == ("60 %", "2.0 for a tumor")
+
+
+@pytest.mark.parametrize(
+    ("tumor", "tumor_free", "begins"),
+    [
+        (19, 19, ""),
+        (18, 18, "All scans are referred: to exclude an answer at a coverage of 95 % takes 19"),
+        (18, 30, "The answer is never no tumor"),
+        (30, 18, "The answer is never tumor"),
+    ],
+)
+def test_answers_that_are_never_given_are_named(tumor, tumor_free, begins):
+    never = never_answered(Reference("pictures", tumor, tumor_free), 0.95)
+    assert never.startswith(begins) if begins else never == ""
+    calibrator = Calibrator(
+        tumor_logits=tuple(range(tumor)), tumor_free_logits=tuple(range(tumor_free))
+    )
+    answers = {calibrator.answer(logit, "balanced", 0.95).decision for logit in (-99, 5, 99)}
+    assert ("no_tumor" in answers, "tumor" in answers) == (tumor >= 19, tumor_free >= 19)
+
+
+def test_few_references_name_the_coverage_that_they_allow():
+    found = replace(REFERRED, reference=Reference("pictures", 8, 9), coverage=0.95)
+    assert measured_on(found).endswith("can exclude both is 0.88.")
+    calibrator = Calibrator(tumor_logits=tuple(range(8)), tumor_free_logits=tuple(range(9)))
+    assert calibrator.answer(-99, "balanced", 0.88).decision == "no_tumor"
+    assert calibrator.answer(-99, "balanced", 0.89).decision == "refer"

@@ -43,9 +43,14 @@ from meninx._assess.referral import ReferralPoint, referral_curve
 from meninx._assess.shortcuts import Probe, probe_shortcuts
 from meninx._data.manifest import Manifest
 from meninx._data.progress import Progress, silent
+from meninx._detect.answer_words import never_answered
 from meninx._detect.detector import Detector
+from meninx._detect.gate import NO_OOD_MODEL
 from meninx._errors import DataError, OptionError
 from meninx._labels import TYPE_NAMES
+
+# Key of the cases that are referred because both answers are plausible.
+BETWEEN_BORDERS = "between_borders"
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,6 +115,22 @@ class Evaluation:
         )
 
     @property
+    def referred(self) -> dict[str, int]:
+        """Number of referred cases by reason: `between_borders`, or the code of a finding."""
+        found = [case.findings for case in self.cases if case.findings.decision == "refer"]
+        return dict(Counter(each.reason or BETWEEN_BORDERS for each in found).most_common())
+
+    @property
+    def limits(self) -> list[str]:
+        """What these answers can't say, whatever the case: sentences, each once."""
+        found = [case.findings for case in self.cases]
+        never = [never_answered(each.reference, each.coverage) for each in found]
+        if any(NO_OOD_MODEL in each.warnings for each in found):
+            text = NO_OOD_MODEL.text
+            never.append(f"{text[0].upper()}{text[1:]}.")
+        return list(dict.fromkeys(filter(None, never)))
+
+    @property
     def misses(self) -> list[Case]:
         """Wrong answers, the most certain first."""
         wrong = [case for case in self.cases if not case.is_right]
@@ -148,6 +169,7 @@ class Evaluation:
                 "tp": int(table[1, 1]),
             },
             "decisions": _as_json(self.decisions),
+            "referred": self.referred,
             "figures": _as_json(self.figures),
             "shortcuts": {probe.name: probe.auroc.as_json() for probe in self.probes},
             "auroc_less_best_shortcut": self.advantage.as_json() if self.advantage else None,

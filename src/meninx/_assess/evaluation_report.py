@@ -12,15 +12,17 @@ import numpy as np
 from meninx._assess.cases import Case
 from meninx._assess.claim import checklist
 from meninx._assess.classifiers import Classifier
-from meninx._assess.evaluation import Evaluation, write_predictions
+from meninx._assess.evaluation import BETWEEN_BORDERS, Evaluation, write_predictions
 from meninx._assess.evaluation_plots import draw_plots
 from meninx._assess.occlusion import occlusion_picture, plain_picture
 from meninx._assess.offline_page import embedded, embedded_image, render_page
 from meninx._data.progress import Progress, silent
+from meninx._detect.decision import NOT_CALIBRATED
 from meninx._detect.detector import Detector
 from meninx._errors import InputError, OptionError
 from meninx._extras import install_command
 from meninx._render.result import Result
+from meninx._scan.completeness import INCOMPLETE
 from meninx._version import __version__
 
 NAMES = {
@@ -47,6 +49,12 @@ DECISIONS = {
     "referred": "referred",
     "tumors_referred": "tumors referred",
     "tumor_free_referred": "tumor-free referred",
+}
+# Reasons of a referral in words; every other code is shown as it is.
+REFERRALS = {
+    BETWEEN_BORDERS: "between the borders, where both answers are plausible",
+    INCOMPLETE: "part of the scan is missing",
+    NOT_CALIBRATED: "thick sagittal or coronal slices, for which nothing is calibrated",
 }
 # Figures that do not depend on the operating point.
 _OF_ALL_THRESHOLDS = (
@@ -127,6 +135,7 @@ def write_evaluation(
         operating_point=setting.operating_point,
         names=NAMES,
         decisions=DECISIONS,
+        referrals=referrals_in_words(result),
         of_all=_OF_ALL_THRESHOLDS,
         froc_heats=_FROC_HEATS,
         clusters=len(np.unique(result.answers.cluster)),
@@ -141,6 +150,13 @@ def write_evaluation(
     _write_misses(result, models, output / "misses.html", progress)
     if pdf:
         write_pdf(page, output / "report.pdf")
+
+
+def referrals_in_words(result: Evaluation) -> str:
+    """Return how many cases are referred for which reason; empty if none is."""
+    return "; ".join(
+        f"{count} {REFERRALS.get(reason, reason)}" for reason, count in result.referred.items()
+    )
 
 
 def verdict(result: Evaluation) -> str:

@@ -24,7 +24,7 @@ def print_evaluation(result: "Evaluation", output: Path) -> None:
     """
     from rich.table import Table
 
-    from meninx._assess.evaluation_report import verdict
+    from meninx._assess.evaluation_report import referrals_in_words, verdict
     from meninx._cli.console import output_console
 
     console = output_console()
@@ -43,7 +43,9 @@ def print_evaluation(result: "Evaluation", output: Path) -> None:
     console.print(table)
     if result.copies.known and (text := result.copies.text):
         console.print(text + ("." if result.leaking else ": left out."))
-    for text in (verdict(result), result.ensemble_text):
+    if referrals := referrals_in_words(result):
+        console.print(f"Referred: {referrals}.", markup=False)
+    for text in (*result.limits, verdict(result), result.ensemble_text):
         if text:
             console.print(text, markup=False)
     console.print("For research, not for diagnosis.", style="dim")

@@ -20,6 +20,7 @@ from meninx._detect.answer_words import (
 )
 from meninx._detect.decision import Decision
 from meninx._detect.findings import Findings, StudyFindings
+from meninx._detect.gate import NO_OOD_MODEL
 from meninx._detect.study_grouping import LEADING
 from meninx._scan.completeness import incomplete_message
 
@@ -97,6 +98,8 @@ def _notes(answers: Sequence[Findings | StudyFindings]) -> Iterable[str]:
     yield from dict.fromkeys(filter(None, map(what_would_change_it, scored)))
     if any(isinstance(found, Findings) and found.shown_types for found in scored):
         yield NO_OTHER_TYPES
+    if any(isinstance(found, Findings) and NO_OOD_MODEL in found.warnings for found in scored):
+        yield f"{NO_OOD_MODEL.text[0].upper()}{NO_OOD_MODEL.text[1:]}."
 
 
 def _cells(found: Findings) -> list[Text]:
@@ -109,7 +112,8 @@ def _cells(found: Findings) -> list[Text]:
     likely = max(found.shown_types.items(), key=lambda item: item[1], default=None)
     remarks = [why_referred(found)]
     remarks += [f"if a tumor, {likely[0]} ({likely[1]:.0%})"] if likely else []
-    remarks += [warning.text for warning in found.warnings]
+    # What holds for every scan is said once, below the table.
+    remarks += [warning.text for warning in found.warnings if warning != NO_OOD_MODEL]
     return [
         Text(one_line(found.scan)),
         *_answer_cells(found, found.decision),

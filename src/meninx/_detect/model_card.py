@@ -167,6 +167,9 @@ class ModelCard:
             "network": self.network_title,
             "types": ", ".join(self.types) or "none",
             "files learned from": str(len(self.seen)),
+            "out-of-distribution model": "none: what is no brain MRI is refused by rules alone"
+            if self.ood_threshold is None
+            else f"refuses scores above {self.ood_threshold:g}",
         }
         return {KEY: json.dumps(values), **facts}
 

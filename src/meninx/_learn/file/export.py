@@ -19,7 +19,7 @@ from meninx._detect.model_card import NOT_RECORDED, SEEN_DIGITS, ModelCard, Seen
 from meninx._detect.neighbors import CHANNELS
 from meninx._errors import ModelError
 from meninx._labels import TYPE_NAMES
-from meninx._learn.file.ood_model import DetectorGraph, OodModel
+from meninx._learn.file.ood_model import HALVED, DetectorGraph, OodModel
 from meninx._learn.model.network import Backbone, check_backbone, set_weights
 from meninx._learn.recipe import Recipe
 
@@ -220,9 +220,9 @@ def store_weights_in_half(model: onnx.ModelProto) -> None:
         if values.dtype != np.float32 or values.size < _MIN_HALVED:
             continue
         name = tensor.name
-        tensor.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float16), f"{name}_half"))
+        tensor.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float16), f"{name}{HALVED}"))
         casts.append(
-            onnx.helper.make_node("Cast", [f"{name}_half"], [name], to=onnx.TensorProto.FLOAT)
+            onnx.helper.make_node("Cast", [f"{name}{HALVED}"], [name], to=onnx.TensorProto.FLOAT)
         )
     nodes = [*casts, *graph.node]
     del graph.node[:]

@@ -16,6 +16,8 @@ WEIGHTS, CONFIG, CARD, DETECTOR = "model.safetensors", "config.json", "README.md
 # What a configuration says of a calibrator; the detector file has the held-out logits too.
 _SCALE = ("temperature", "offset", "balanced", "sensitive", "specific")
 _CODE_LICENSE = "apache-2.0"
+_NO_GATE = """
+It has no out-of-distribution model: pictures of another organ, or of no brain, may be scored."""
 
 _PAGE = """---
 library_name: meninx
@@ -27,7 +29,7 @@ tags: [medical, brain, mri, tumor, research-only]
 # {name}
 
 **For research, not for diagnosis.** A detector of tumors in brain MRI: a {network} that scores
-slices of {size} px{types}, with calibrated probabilities and heat maps.
+slices of {size} px{types}, with calibrated probabilities and heat maps.{gate}
 
 ## Use
 
@@ -141,6 +143,7 @@ def _page_of(card: ModelCard, sha256: str, measured: str) -> str:
         network=card.network_title,
         size=card.preprocessing.size,
         types=f" and names {', '.join(card.types)}" if card.types else "",
+        gate="" if card.ood_threshold is not None else _NO_GATE,
         detector=DETECTOR,
         weights=WEIGHTS,
         config=CONFIG,

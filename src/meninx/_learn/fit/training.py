@@ -21,8 +21,11 @@ from meninx._data.descriptors import (
 )
 from meninx._data.facts import sha256_of
 from meninx._data.manifest import Manifest, Picture
-from meninx._detect.calibration import Calibration
+from meninx._detect.answer_words import never_answered
+from meninx._detect.calibration import Calibration, reference_of
 from meninx._detect.calibrator import Calibrator
+from meninx._detect.decision import DEFAULT_COVERAGE
+from meninx._detect.loading import shipped_detector
 from meninx._detect.model_card import DEFAULT_BACKBONE
 from meninx._errors import DataError, OptionError
 from meninx._labels import TYPE_NAMES
@@ -131,7 +134,15 @@ def train(
     copied = copied_rows(manifest.pictures, described, before.seen_slices)
     types = TYPE_NAMES if _knows_types(training_set, module.network, before) else ()
     training_data = _training_data(manifest, recipe, before, described, heads, types)
-    figures = _finish(module, training_set, validation_set, output, training_data, heads)
+    figures = _finish(
+        module,
+        training_set,
+        validation_set,
+        output,
+        training_data,
+        heads,
+        _detector_of_features(recipe, weights),
+    )
     copies = Counter(compress((picture.fold for picture in manifest.pictures), copied))
     return Run(output, output / DETECTOR_NAME, figures, copies, before.seen_slices.complete)
 
@@ -155,6 +166,15 @@ def _check_first_weights(recipe: Recipe, weights: Path | None) -> None:
             f"{network.frozen} can't be frozen with weights from {network.initialization}: begin "
             "with --init meninx, or name --weights"
         )
+
+
+def _detector_of_features(recipe: Recipe, weights: Path | None) -> Path | None:
+    """Return the detector file of the first weights, if its features stay as they are."""
+    network = recipe.network
+    if network.frozen == "nothing" or network.initialization == "imagenet":
+        return None
+    path = shipped_detector("fp32") if weights is None else weights.with_suffix(".onnx")
+    return path if path.is_file() else None
 
 
 def _training_data(
@@ -309,6 +329,7 @@ def _finish(
     output: Path,
     training_data: TrainingData,
     heads: Sequence[Path],
+    features_of: Path | None = None,
 ) -> dict[str, float]:
     """Calibrate the weights on the validation fold, write the detector file and curves."""
     recipe = module.recipe
@@ -317,6 +338,9 @@ def _finish(
     if validation_set is not None:
         figures, calibrator = _validated(module, validation_set)
         calibration = Calibration(calibrator, calibrator)
+        reference = reference_of(calibrator, "pictures")
+        if never := never_answered(reference, DEFAULT_COVERAGE):
+            log.warning(never)
     build_detector(
         module.network,
         recipe,
@@ -325,6 +349,7 @@ def _finish(
         training_data,
         calibration=calibration,
         heads=heads,
+        features_of=features_of,
     )
     (output / "validation.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     plot_training(read_epochs(output / "epochs.csv"), output / "curves")
