@@ -77,6 +77,7 @@ def test_the_report_is_one_offline_page_and_trusts_no_name(sick, tmp_path):
         ),
         ({"file": (0.6, 0.4, 0.8), "both": (0.8, 0.6, 0.9)}, "from both alone"),
         ({"file": (0.5, np.nan, np.nan)}, ""),
+        ({"file": (np.nan, np.nan, np.nan)}, "not known"),
         ({}, ""),
     ],
 )

@@ -310,9 +310,16 @@ def test_train_evaluate_and_crossvalidate_from_class_folders(classes, tmp_path, 
     assert not metrics["leaking"]
     assert "Loss, accuracy and learning rate" in (report / "report.html").read_text()
     leaking = meninx(
-        "evaluate", run / "detector.onnx", classes, "--allow-leaks", "--output", report
+        "evaluate",
+        run / "detector.onnx",
+        classes,
+        "--allow-leaks",
+        "--output",
+        tmp_path / "leaking",
     )
     assert "LEAKING" in leaking.stdout
+    again = meninx("evaluate", run / "detector.onnx", classes, "--output", report)
+    assert (again.returncode, "holds an evaluation already" in again.stderr) == (2, True)
     folds = meninx(
         "crossvalidate", classes, "--recipe", recipe, "--epochs", 1, "--output", tmp_path / "cv"
     )

@@ -192,9 +192,9 @@ def unseen(
 def _nothing_unseen(count: int, fold: int | None) -> DataError:
     where = "" if fold is None else f" of fold {fold}"
     return DataError(
-        f"the detector was fitted on all {count} pictures{where}, on copies of them or on others "
-        "of the same slice or person: none is left to measure it by. Name data that it was not "
-        "fitted on; --allow-leaks measures it on these and marks every figure as leaking"
+        f"the model learned from all {count} pictures{where}, from copies of them or from others "
+        "of the same slice or person: none is left to measure it by. Name data that it did not "
+        "learn from; --allow-leaks measures it on these and marks every figure as leaking"
     )
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from meninx._assess.offline_page import embedded_image, render_page
-from meninx._assess.shortcuts import Probe, probe_shortcuts
+from meninx._assess.shortcuts import CHANCE, Probe, best_probe, probe_shortcuts
 from meninx._data.duplicates import DuplicateGroup
 from meninx._data.facts import intensity_facts
 from meninx._data.items import Item
@@ -31,8 +31,6 @@ _PROBED = {
     "intensity": "brightness",
     "position": "the position",
 }
-# AUROC of a random probe.
-CHANCE = 0.5
 PANEL, PANEL_QUALITY = 180, 80
 
 
@@ -63,6 +61,11 @@ class Audit:
     def verdict(self) -> str:
         """Result of the shortcut probes in words; empty without probes."""
         intervals = [probe.auroc for probe in self.probes if np.isfinite(probe.auroc.low)]
+        if self.probes and best_probe(self.probes) is None:
+            return (
+                "Whether there are shortcuts is not known: from so few cases the probes learned "
+                "nothing."
+            )
         if not intervals:
             return ""
         found = self._predictive_features

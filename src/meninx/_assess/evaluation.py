@@ -40,7 +40,7 @@ from meninx._assess.intervals import (
 )
 from meninx._assess.metrics import Answers, Floats
 from meninx._assess.referral import ReferralPoint, referral_curve
-from meninx._assess.shortcuts import Probe, probe_shortcuts
+from meninx._assess.shortcuts import CHANCE, Probe, best_probe, probe_shortcuts
 from meninx._data.manifest import Manifest
 from meninx._data.progress import Progress, silent
 from meninx._detect.answer_words import never_answered
@@ -70,7 +70,8 @@ class Evaluation:
             as if nothing were referred.
         answers: Labels and answers that the figures are computed from.
         probes: Shortcut probes on the same cases.
-        advantage: The detector's AUROC less the best probe's; None without a probe.
+        advantage: The detector's AUROC less the best probe's, or less 0.5 if that is more; None
+            without a probe that learned something.
         types: Names of the rows (truth) and columns (`no tumor` and the types) of the confusion
             matrix of types, and its counts; None without tumors of known type.
         type_auroc: AUROC of each type against all other cases.
@@ -119,6 +120,11 @@ class Evaluation:
         """Number of referred cases by reason: `between_borders`, or the code of a finding."""
         found = [case.findings for case in self.cases if case.findings.decision == "refer"]
         return dict(Counter(each.reason or BETWEEN_BORDERS for each in found).most_common())
+
+    @property
+    def untyped(self) -> int:
+        """Number of cases without probabilities of types, which no figure of types counts."""
+        return sum(not case.findings.types for case in self.cases)
 
     @property
     def limits(self) -> list[str]:
@@ -195,6 +201,7 @@ class Evaluation:
             "truth": list(truth),
             "answer": list(answer),
             "counts": counts.tolist(),
+            "cases_without_types": self.untyped,
             "auroc": _as_json(self.type_auroc),
             **_as_json(self.type_figures),
         }
@@ -367,14 +374,16 @@ def _probes(scored: Sequence[Case], others: Sequence[Case]) -> list[Probe]:
 
 
 def _advantage(answers: Answers, probes: Sequence[Probe], weights: Floats) -> Figure | None:
-    if not probes:
+    best = best_probe(probes)
+    if best is None:
         return None
-    best = max(probes, key=lambda probe: probe.auroc.value)
+    # A probe below chance is no rival: a model has to be better than guessing, too.
+    rival = best.probability if best.auroc.value > CHANCE else np.zeros(len(answers))
 
     def of(score: Floats) -> Callable[[Floats], Floats]:
         return lambda part: metrics.weighted_auroc(answers.tumor, score, part)
 
-    return bootstrap_difference(of(answers.probability), of(best.probability), weights)
+    return bootstrap_difference(of(answers.probability), of(rival), weights)
 
 
 def write_predictions(evaluation: Evaluation, path: Path) -> None:

@@ -80,6 +80,7 @@ def evaluate(
     with needs_extra("evidence"):
         from meninx._assess.evaluate_model import load_model, write_report
         from meninx._assess.evaluation import evaluate as run_evaluation
+        from meninx._assess.evaluation_report import check_no_report
         from meninx._assess.figures import PREVALENCES
 
     for share in prevalence or ():
@@ -89,6 +90,7 @@ def evaluate(
             )
     settings = _settings(classifier)
     check_folder(output, "--output")
+    check_no_report(output)
     manifest = load_manifest(
         data, output, label, allow_leaks=allow_leaks, split_matters=fold is not None
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from meninx._cli.console import errors_console
+from meninx._cli.console import INTERRUPTED, errors_console
 from meninx._cli.extras import needs_extra
 from meninx._cli.options import ModelOption
 from meninx._cli.writable import check_folder
@@ -18,7 +18,7 @@ from meninx._cli.writable import check_folder
 if TYPE_CHECKING:
     from meninx._archive.run import RunProgress
 
-SOME_NOT_SCORED, INTERRUPTED = 1, 130
+SOME_NOT_SCORED = 1
 GIB = 2**30
 
 

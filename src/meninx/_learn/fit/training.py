@@ -256,6 +256,11 @@ def read_examples(
     _check_heads(recipe, heads)
     training, cells = recipe.training, recipe.network.architecture == CELLS
     fold, unmasked = training.validation_fold, not cells or recipe.sampling.unmasked > 0
+    if fold and not unmasked and not any(picture.mask for picture in manifest.fold(fold)):
+        raise DataError(
+            f"no picture of fold {fold} has a mask, and the recipe {recipe.name} learns from masks"
+            f"{_hint_without_masks(manifest)}"
+        )
     log.info("reading pictures")
     rest = manifest.without_fold(fold, training.test_fold, *training.left_out)
     learned = list(examples_of(rest, unmasked=unmasked)) if sampling.real else []
@@ -319,7 +324,7 @@ def _hint_without_masks(manifest: Manifest) -> str:
     """Return a hint for a manifest without masks, else an empty text."""
     if any(picture.mask for picture in manifest.pictures):
         return ""
-    return " (no tumor here has a mask: --recipe finetune and seed learn from labels alone)"
+    return "; no tumor here has one: --recipe probe, finetune and seed learn from labels alone"
 
 
 def _finish(
