@@ -16,6 +16,8 @@ from meninx._assess.volumes import (
     pooled_auroc,
     within_auroc,
 )
+from meninx._data.duplicates import DuplicateGroup, Duplicates
+from meninx._data.survey import Survey
 from meninx._detect.findings import Findings
 from meninx._detect.loading import load_detector
 from meninx._errors import UnreadableFile
@@ -86,3 +88,20 @@ def test_an_audit_says_what_its_probes_mean(intervals, said):
     verdict = Audit(None, probes, (), (), "pictures").verdict
     assert verdict.endswith(said) if said.endswith(".") else said in verdict
     assert bool(verdict) == bool(said)
+
+
+@pytest.mark.parametrize(
+    ("hashes", "cluster", "groups", "exact", "near"),
+    [
+        # Two equal files.
+        ("aab", [0, 0, 2], [("exact", (0, 1))], 1, 1),
+        # The same, and a third file that is a near copy of both.
+        ("aab", [0, 0, 0], [("exact", (0, 1)), ("near", (0, 1, 2))], 1, 2),
+        ("abc", [0, 1, 2], [], 0, 0),
+    ],
+)
+def test_copies_of_a_slice_include_the_byte_identical_ones(hashes, cluster, groups, exact, near):
+    found = tuple(DuplicateGroup(kind, members, 1.0) for kind, members in groups)
+    duplicates = Duplicates(found, np.array(cluster))
+    result = Audit(Survey((), tuple(hashes), (), duplicates), (), (), (), "pictures")
+    assert result.redundant == {"exact": exact, "near": near}

@@ -1,5 +1,6 @@
 import csv
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -19,6 +20,7 @@ from meninx._assess.evaluation_report import (
     write_evaluation,
 )
 from meninx._assess.intervals import Figure, bootstrap_weights
+from meninx._assess.offline_page import render_page
 from meninx._assess.shortcuts import probe_shortcuts
 from meninx._data.descriptors import descriptors_of, seen_slices
 from meninx._data.facts import sha256_of
@@ -409,3 +411,12 @@ def test_a_model_has_to_be_better_than_chance_where_the_probes_are_worse():
     nothing = replace(probe, auroc=Figure(np.nan, np.nan, np.nan))
     unknown = replace(result, probes=(nothing,), advantage=None)
     assert verdict(unknown).endswith("the shortcut probes learned nothing.")
+
+
+def test_a_picture_without_a_heat_map_has_the_scale_of_one_with():
+    """With a map there are two panels and the scale beside each other."""
+    case = made(True, 0.9)
+    entries = [(case, "data:a", None), (case, "data:b", "no heat map: no place stands out")]
+    page = render_page("misses.html", sections=[("Missed tumors", entries)])
+    both, alone = (int(width) for width in re.findall(r'width="(\d+)"', page))
+    assert alone < both / 2

@@ -113,11 +113,14 @@ class Audit:
 
     @property
     def redundant(self) -> dict[str, int]:
-        """Number of redundant files by kind of group: all but one of each group."""
-        counts = Counter({"exact": 0, "near": 0})
-        for group in self.survey.duplicates.groups:
-            counts[group.kind] += len(group.members) - 1
-        return dict(counts)
+        """Number of redundant files: byte-identical to another, and all that show its slice.
+
+        `near` counts all but one of each slice, so it includes `exact`.
+        """
+        groups = self.survey.duplicates.groups
+        exact = sum(len(group.members) - 1 for group in groups if group.kind == "exact")
+        slices = len(set(self.survey.duplicates.cluster.tolist()))
+        return {"exact": exact, "near": len(self.survey.items) - slices}
 
     def as_json(self) -> dict[str, Any]:
         """Return the audit as the public JSON has it."""

@@ -116,6 +116,11 @@ class Evaluation:
         )
 
     @property
+    def stacked(self) -> int:
+        """Number of pictures in the cases that are stacks; 0 where each picture is a case."""
+        return sum(len(case.members) for case in self.cases)
+
+    @property
     def referred(self) -> dict[str, int]:
         """Number of referred cases by reason: `between_borders`, or the code of a finding."""
         found = [case.findings for case in self.cases if case.findings.decision == "refer"]
@@ -246,7 +251,14 @@ def evaluate(
     """
     if fold is not None and fold not in manifest.folds:
         raise OptionError(f"--fold {fold}: the folds are {', '.join(map(str, manifest.folds))}")
-    chosen = unseen(model.card, manifest, allow_leaks=allow_leaks, fold=fold, workers=workers)
+    chosen = unseen(
+        model.card,
+        manifest,
+        allow_leaks=allow_leaks,
+        fold=fold,
+        workers=workers,
+        progress=progress,
+    )
     left_out = chosen.left_out
     scored = {picture.id for picture in chosen.pictures}
     rest = [picture for picture in manifest.pictures if picture.id not in scored]

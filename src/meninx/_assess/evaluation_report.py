@@ -14,6 +14,7 @@ from meninx._assess.claim import checklist
 from meninx._assess.classifiers import Classifier
 from meninx._assess.evaluation import BETWEEN_BORDERS, Evaluation, write_predictions
 from meninx._assess.evaluation_plots import draw_plots
+from meninx._assess.froc import grown_together
 from meninx._assess.occlusion import occlusion_picture, plain_picture
 from meninx._assess.offline_page import embedded, embedded_image, render_page
 from meninx._assess.shortcuts import CHANCE, best_probe
@@ -158,6 +159,7 @@ def write_evaluation(
         referrals=referrals_in_words(result),
         of_all=_OF_ALL_THRESHOLDS,
         froc_heats=_FROC_HEATS,
+        grown=grown_together(result.froc),
         clusters=len(np.unique(result.answers.cluster)),
         verdict=verdict(result),
         plots=[(embedded(path.with_suffix(".svg")), caption) for path, caption in plots],

@@ -92,8 +92,8 @@ def crossvalidate(
         _check_mergeable(weights, chosen)
     given = tuple(heads or ())
     files = train_folds(manifest, chosen, folder, weights=weights, heads=given)
-    pictures, copies = unseen_out_of_fold(manifest, files)
     with progress_of() as progress:
+        pictures, copies = unseen_out_of_fold(manifest, files, progress, usable_cores())
         cases = score_out_of_fold(pictures, files, progress, usable_cores())
     if not chosen.training.validation_fold:
         calibrator = calibrate_out_of_fold(cases, files)

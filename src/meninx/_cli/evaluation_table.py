@@ -33,9 +33,12 @@ def print_evaluation(result: "Evaluation", output: Path) -> None:
             "LEAKING: these figures may be too good, and are no evidence.", style="bold red"
         )
     table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_row("cases", f"{len(result.cases)}, {int(result.answers.tumor.sum())} with tumor")
+    unit = f" scans, stacks of {result.stacked} pictures" if result.stacked else ""
+    tumors = int(result.answers.tumor.sum())
+    table.add_row("cases", f"{len(result.cases)}{unit}, {tumors} with tumor")
     if result.left_out:
-        table.add_row("leaking" if result.leaking else "left out", f"{result.left_out} (fitted on)")
+        name = "leaking" if result.leaking else "left out"
+        table.add_row(name, f"{result.left_out} pictures or volumes, learned from")
     if result.unscored:
         table.add_row("not scored", str(len(result.unscored)))
     for name, figure in _main_figures(result):

@@ -59,6 +59,7 @@ class TrainingData:
             picture has a known type.
         seen_slices: Record of the slices in all files that it, and the weights it started from,
             were fitted on.
+        inherited_types: Whether only the weights that it started from learned the types.
     """
 
     manifest_sha256: str
@@ -67,6 +68,7 @@ class TrainingData:
     license: str = ""
     types: tuple[str, ...] = TYPE_NAMES
     seen_slices: SeenSlices = NOT_RECORDED
+    inherited_types: bool = False
 
 
 def export_detector(
@@ -118,6 +120,7 @@ def export_detector(
         ood_threshold=ood_model.threshold if ood_model else None,
         license=training_data.license,
         backbone=network.backbone_name,
+        inherited_types=training_data.inherited_types,
     )
     # The exporter's notes contain paths of this machine, so they are removed.
     for node in model.graph.node:

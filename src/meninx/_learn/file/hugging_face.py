@@ -124,6 +124,14 @@ def _config_of(card: ModelCard) -> dict[str, Any]:
     }
 
 
+def _types_of(card: ModelCard) -> str:
+    """Return which types of tumors it names, and whether it learned them itself."""
+    if not card.types:
+        return ""
+    names = f" and in T1 with contrast agent names {', '.join(card.types)}"
+    return f"{names} (learned by its first weights alone)" if card.inherited_types else names
+
+
 def _scale_of(calibrator: Calibrator) -> dict[str, float]:
     return {name: getattr(calibrator, name) for name in _SCALE}
 
@@ -142,7 +150,7 @@ def _page_of(card: ModelCard, sha256: str, measured: str) -> str:
         name=card.name,
         network=card.network_title,
         size=card.preprocessing.size,
-        types=f" and names {', '.join(card.types)}" if card.types else "",
+        types=_types_of(card),
         gate="" if card.ood_threshold is not None else _NO_GATE,
         detector=DETECTOR,
         weights=WEIGHTS,

@@ -163,6 +163,7 @@ def _card_of(members: Sequence[Detector]) -> ModelCard:
         license="; ".join(sorted({card.license for card in cards} - {""})),
         backbone=" + ".join(card.backbone for card in cards),
         members=tuple(member.model["sha256"] for member in members),
+        inherited_types=all(card.inherited_types for card in cards),
     )
 
 

@@ -1,7 +1,9 @@
 """Train a detector from data and a recipe into one run folder."""
 
+import dataclasses
 import json
 import logging
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +23,7 @@ from meninx._data.descriptors import (
 )
 from meninx._data.facts import sha256_of
 from meninx._data.manifest import Manifest, Picture
+from meninx._data.progress import Progress
 from meninx._detect.answer_words import never_answered
 from meninx._detect.calibration import Calibration, reference_of
 from meninx._detect.calibrator import Calibrator
@@ -42,11 +45,13 @@ from meninx._learn.input.dataset import Example, SliceDataset, examples_of
 from meninx._learn.input.simulation import simulated_examples
 from meninx._learn.model.network import CELLS, Backbone, CellNetwork
 from meninx._learn.recipe import Recipe
-from meninx._processes import is_first_process, process_count
+from meninx._processes import is_first_process, process_count, usable_cores
 from meninx._scan.reading import read_one
 from meninx._synthesis.packed_heads import PACKED_HEAD_SUFFIX, RealHead, read_packed_head
 
 DETECTOR_NAME = "detector.onnx"
+# Interval of lines of progress in the log, s.
+_SECONDS_BETWEEN_LINES = 10.0
 
 log = logging.getLogger(__name__)
 
@@ -130,10 +135,13 @@ def train(
     if not is_first_process():
         return Run(output, output / DETECTOR_NAME, {})
     log.info("describing pictures")
-    described = descriptors_of(manifest.pictures)
+    described = descriptors_of(manifest.pictures, usable_cores(), _logged_progress())
     copied = copied_rows(manifest.pictures, described, before.seen_slices)
     types = TYPE_NAMES if _knows_types(training_set, module.network, before) else ()
-    training_data = _training_data(manifest, recipe, before, described, heads, types)
+    training_data = dataclasses.replace(
+        _training_data(manifest, recipe, before, described, heads, types),
+        inherited_types=bool(types) and not bool((training_set.tumor_type >= 0).any()),
+    )
     figures = _finish(
         module,
         training_set,
@@ -145,6 +153,19 @@ def train(
     )
     copies = Counter(compress((picture.fold for picture in manifest.pictures), copied))
     return Run(output, output / DETECTOR_NAME, figures, copies, before.seen_slices.complete)
+
+
+def _logged_progress() -> Progress:
+    """Return a function that writes a line into the log every few seconds."""
+    last = time.monotonic()
+
+    def report(what: str, done: int, total: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= _SECONDS_BETWEEN_LINES:
+            last = time.monotonic()
+            log.info("%s: %d of %d", what, done, total)
+
+    return report
 
 
 def _check_first_weights(recipe: Recipe, weights: Path | None) -> None:
