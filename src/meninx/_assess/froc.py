@@ -50,6 +50,9 @@ def grown_together(points: Sequence[FrocPoint]) -> frozenset[float]:
 
     Args:
         points: Points of a FROC curve, the highest heat first.
+
+    Returns:
+        Heats of such points.
     """
     most = itertools.accumulate((point.false_marks.value for point in points), max)
     return frozenset(

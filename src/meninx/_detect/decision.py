@@ -150,6 +150,9 @@ def fewest_references(coverage: float) -> int:
 
     Args:
         coverage: Share of scans whose true answer must not be ruled out, 0..1, below 1.
+
+    Returns:
+        Number of scans, 1 and more.
     """
     return next(number for number in itertools.count(1) if _needed(number, coverage))
 

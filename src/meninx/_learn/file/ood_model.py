@@ -243,6 +243,9 @@ def refused_share(
         features: Features of the network.
         known: Slices that it learned from, at the size of the detector's input.
         preprocessing: Preprocessing of the detector.
+
+    Returns:
+        Share of the slices.
     """
     own = [
         _batch_features(features, known.batch(part).image, preprocessing)
