@@ -183,7 +183,7 @@ def test_what_was_seen_is_left_out_with_its_group(detector, pictures):
     assert (selected.left_out, selected.copies) == (3, Copies(3, 0, known=True))
     everything = unseen(detector.card, Manifest(tuple(chosen), ""), allow_leaks=True)
     assert (len(everything.pictures), everything.left_out) == (6, 3)
-    with pytest.raises(DataError, match="fitted on all 3 pictures"):
+    with pytest.raises(DataError, match="the model learned from all 3 pictures"):
         unseen(detector.card, Manifest(tuple(chosen[:3]), ""))
 
 
