@@ -10,12 +10,17 @@ from meninx._scan.dicom.values import items, number, numbers, text, texts, whole
 from meninx._scan.image_type import complex_part, kind_of_type, projection
 from meninx._scan.limits import Limits
 from meninx._scan.map_descriptions import map_by_description
+from meninx._scan.map_names import machine_warning
 from meninx._scan.relevance import (
     is_localizer,
     is_placeholder,
+    is_whole_body,
+    names_phantom,
     not_of_head,
     other_body_part,
 )
+from meninx._scan.sequence import sequence_from_text
+from meninx._scan.warning import ScanWarning
 
 MR_CLASSES = (
     pydicom.uid.MRImageStorage,
@@ -26,6 +31,8 @@ MR_CLASSES = (
 OTHER_MODALITIES = ("CT", "PT", "NM", "US", "CR", "DX", "XA", "RF", "MG", "OP")
 # Without these the pixels can't be decoded.
 _REQUIRED = ("Rows", "Columns", "BitsAllocated")
+# Manufacturer of the simulated heads that meninx writes, which call themselves phantoms.
+_OWN_PHANTOM = "meninx phantom"
 NO_CLASS = "no SOPClassUID: not a DICOM image"
 
 
@@ -88,12 +95,68 @@ def _other_content(dataset: Dataset) -> UnsupportedScan | None:
     words = description_text(dataset)
     return (
         animal(dataset)
+        or _quality_control(dataset)
         or _other_part(dataset)
         or _localizer(words)
         or kind_of_type(texts(dataset, "ImageType"))
         or complex_part(text(dataset, "ComplexImageComponent"))
         or projection(text(dataset, "VolumeBasedCalculationTechnique"))
         or _map(dataset, words)
+    )
+
+
+def doubts_of(dataset: Dataset) -> tuple[ScanWarning, ...]:
+    """Return what the words of a header put in doubt without excluding the image.
+
+    Args:
+        dataset: Header of an MR image that is not excluded.
+
+    Returns:
+        Warnings `not_mr_doubtful` and `not_brain_doubtful`.
+    """
+    description = text(dataset, "SeriesDescription")
+    machine = None
+    if sequence_from_text(description) == "unknown":
+        machine = machine_warning(description, "the description of the series")
+    return tuple(filter(None, (machine, _part_doubt(dataset), _phantom_doubt(dataset))))
+
+
+def _part_doubt(dataset: Dataset) -> ScanWarning | None:
+    """Return a warning if the series' own description, or all together, name no head but a part."""
+    own, words = text(dataset, "SeriesDescription"), description_text(dataset)
+    part = other_body_part(own) or other_body_part(text(dataset, "StudyDescription"), words)
+    if part is None or is_whole_body(part):
+        return None
+    return ScanWarning(
+        "not_brain_doubtful",
+        f"a description names {part!r}, although nothing else in the header says that this is no "
+        "head: if it does not show a head, this answer is invalid",
+    )
+
+
+def _phantom_doubt(dataset: Dataset) -> ScanWarning | None:
+    """Return a warning if words of the header are those of a phantom; the name is not repeated."""
+    if text(dataset, "Manufacturer") == _OWN_PHANTOM:
+        return None
+    names = ("StudyDescription", "SeriesDescription", "ProtocolName", "PatientName")
+    named = names_phantom(" ".join(text(dataset, name) for name in names))
+    both = text(dataset, "QualityControlImage").upper() == "BOTH"
+    if not named and not both:
+        return None
+    return ScanWarning(
+        "not_brain_doubtful",
+        f"the header says {named or 'QualityControlImage BOTH'}, as for a phantom or a quality "
+        "control: if it does not show a person's head alone, this answer is invalid",
+    )
+
+
+def _quality_control(dataset: Dataset) -> UnsupportedScan | None:
+    """Return why QualityControlImage excludes an image (DICOM PS3.3 C.8.13.1)."""
+    if text(dataset, "QualityControlImage").upper().strip() != "YES":
+        return None
+    return UnsupportedScan(
+        "the header says that it is an image of a phantom or for quality control; expected a brain",
+        reason="not_brain",
     )
 
 
