@@ -116,28 +116,28 @@ KINDS = (
     _kind(
         "derived",
         "a difference of two images",
-        "SUBTRACTION, SUBTRACT, SUBTRACTED, SUB, SUBTR, DIFFERENCE, DIFF, DELTA",
+        "SUBTRACTION, SUBTRACT, SUBTRACTED, SUB, SUBTR, DIFFERENCE, DELTA",
         "DICOM PS3.3 C.7.6.16.2.1; Siemens",
     ),
     _kind(
         "derived",
         "computed from several images, pixel by pixel",
         "DIVISION, DIVIDE, DIV, RATIO, MULTIPLICATION, MULTIPLY, MULT, MUL, MAXIMUM, MAX, MINIMUM,"
-        "MIN, MASKED, MASK, QUANTITY, STD DEVIATION, STANDARD DEVIATION, STD, VARIANCE",
+        "MIN, MASKED, MASK, QUANTITY, STD DEVIATION, STANDARD DEVIATION, VARIANCE",
         "DICOM PS3.3 C.8.13.3.1 and C.8.16.1.4; Siemens",
     ),
     _kind("derived", "a synthetic image", "SYNTHETIC, SYNTHETIC MR, SYMRI, VIRTUAL", "GE, SyMRI"),
     _kind(
         "derived",
         "a map of a measured quantity",
-        "TEMPERATURE, R COEFFICIENT, RHO, SCM, TCS, WATER FRACTION, SNR, SEGMENTATION, LABEL",
+        "TEMPERATURE, R COEFFICIENT, RHO, SCM, TCS, WATER FRACTION, SEGMENTATION",
         "DICOM PS3.3 C.8.13.3.1 and C.8.13.3.1.1",
     ),
     _kind(
         "derived",
         "a spectroscopic or functional map",
-        "SPECTROSCOPY, CSI, STDDEV, STD DEV, TTEST, T TEST, FMRI, BOLD, TMAP, ZSCORE, Z SCORE, PEARSON,"
-        "ACTIVATION, CORRELATION",
+        "SPECTROSCOPY, CSI, STDDEV, STD DEV, TTEST, T TEST, FMRI, BOLD, TMAP, ZSCORE, Z SCORE,"
+        "PEARSON, ACTIVATION, CORRELATION",
         "DICOM PS3.3 C.8.13.3.1; Siemens",
     ),
 )

@@ -50,8 +50,7 @@ def map_by_description(description: str, *, is_original: bool) -> UnsupportedSca
         The refusal; None if no word names a map, a mask, a projection, a phase, a difference or an
         image of fat.
     """
-    words = _counting(normalized(description).split())
-    named = _named(words, description) or ("" if is_original else _named_unless_original(words))
+    named = map_word(description, is_original=is_original)
     if not named:
         return None
     return UnsupportedScan(
@@ -60,6 +59,12 @@ def map_by_description(description: str, *, is_original: bool) -> UnsupportedSca
         "series",
         reason="derived",
     )
+
+
+def map_word(description: str, *, is_original: bool) -> str:
+    """Return the word by which a description is that of a map; empty if there is none."""
+    words = _counting(normalized(description).split())
+    return _named(words, description) or ("" if is_original else _named_unless_original(words))
 
 
 def _counting(words: Sequence[str]) -> list[str]:

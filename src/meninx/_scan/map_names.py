@@ -7,7 +7,8 @@ import re
 from collections.abc import Mapping, Sequence
 
 from meninx._errors import UnsupportedScan
-from meninx._scan.header_words import HEAD_BEGINNINGS, word_set
+from meninx._scan.header_words import HEAD_BEGINNINGS, NAMES_OF_PEOPLE, word_set
+from meninx._scan.map_descriptions import map_word
 from meninx._scan.relevance import other_body_part
 from meninx._scan.sequence import Acquisition, contrast_warning, sequence_from_text
 from meninx._scan.warning import ScanWarning
@@ -46,8 +47,6 @@ _MACHINES = word_set(
     "ct cta ctp ctac cbct ncct cect nect hrct tdm tac pet petct fdg suv spect dsa xray angioct "
     "roentgen ultrasound scintigraphy"
 )
-# Words of other body parts that are common names of people.
-_PEOPLE = word_set("rene wade mao cou reni")
 _SUFFIXES = "nii|hdr|img|mgh|mgz|nrrd|nhdr|mha|mhd|png|jpe?g|jp2|j2k|tiff?|bmp|gif|webp"
 _BIDS_NAME = re.compile(r"sub-[a-zA-Z0-9]+(_[a-zA-Z0-9]+-[a-zA-Z0-9+]+)*_([a-zA-Z0-9]+)")
 
@@ -125,9 +124,9 @@ def machine_warning(text: str, place: str) -> ScanWarning | None:
 
 
 def _part_warning(text: str) -> ScanWarning | None:
-    """Return a warning if a file name contains a word for another body part, and none for a head."""
-    part = other_body_part(*(word for word in _words_in(text) if word not in _PEOPLE))
-    if part is None:
+    """Return a warning if a file name names another body part, and no head."""
+    part = other_body_part(*_words_in(text))
+    if part is None or part in NAMES_OF_PEOPLE:
         return None
     return ScanWarning(
         "not_brain_doubtful",
@@ -180,8 +179,12 @@ def map_warning(name: str) -> ScanWarning | None:
     Returns:
         Warning `derived_doubtful`, or None.
     """
-    word = _map_word([word for word in re.split(r"[^a-z0-9]+", _stem(name).lower()) if word])
-    if word is None:
+    stem = _stem(name)
+    word = _map_word([word for word in re.split(r"[^a-z0-9]+", stem.lower()) if word])
+    # "sub" begins the names of subjects.
+    own = re.sub("^sub(?![a-z])", "", _telling(name), flags=re.IGNORECASE)
+    word = word or map_word(own, is_original=True)
+    if not word:
         return None
     return ScanWarning(
         "derived_doubtful",

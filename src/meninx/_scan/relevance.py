@@ -97,7 +97,7 @@ def names_phantom(text: str) -> str:
     quality = QUALITY_PHRASES.search(words)
     if quality is not None:
         return quality[0]
-    if any(word in words for word in NEAR_PHANTOM_PAIN):
+    if not NEAR_PHANTOM_PAIN.isdisjoint(words.split()):
         return ""
     return next((word for word in words.split() if word in PHANTOM_WORDS), "")
 

@@ -22,7 +22,10 @@ _FLAIR = re.compile(r"flair|tirm|dark[ _-]?fluid|(?<![a-z0-9])t2f(?![a-z0-9])")
 _T1_FLAIR = re.compile(r"t1[ _-]*(w[ _-]*)?flair")
 # In English, German, French, Spanish, Portuguese, Italian and Dutch.
 _AGENT = r"(contrast\w*|kontrast\w*|contraste|gd|gad\w*|km|mdc|inj(ect\w*)?|inyec\w*|iniez\w*)"
-_WITHOUT = r"(without|w/o|wo|no|non|pre|before|ohne|kein\w*|vor|sans|sin|sem|senza|avant|antes|zonder|geen)"
+_WITHOUT = (
+    r"(without|w/o|wo|no|non|pre|before|ohne|kein\w*|vor|sans|sin|sem|senza|avant|antes|zonder"
+    r"|geen)"
+)
 _NO_CONTRAST = re.compile(
     rf"(?<![a-z]){_WITHOUT}[ _-]*(iv[ _-]*)?({_AGENT}(?![a-z])|c(?![a-z]))"
     r"|(?<![a-z])c-(?![a-z0-9])"

@@ -1,4 +1,4 @@
-"""Read the header values that determine the MR sequence: TR, TE, TI, b-value, contrast agent, names.
+"""Read the header values that determine the MR sequence: times, contrast agent, descriptions.
 
 `sequence.sequence_of` turns them into T1, T1c, T2 or FLAIR.
 """
