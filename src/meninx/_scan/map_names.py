@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from meninx._errors import UnsupportedScan
 from meninx._scan.header_words import HEAD_BEGINNINGS, NAMES_OF_PEOPLE, word_set
 from meninx._scan.map_descriptions import map_word
-from meninx._scan.relevance import other_body_part
+from meninx._scan.relevance import names_phantom, other_body_part
 from meninx._scan.sequence import Acquisition, contrast_warning, sequence_from_text
 from meninx._scan.warning import ScanWarning
 
@@ -47,6 +47,8 @@ _MACHINES = word_set(
     "ct cta ctp ctac cbct ncct cect nect hrct tdm tac pet petct fdg suv spect dsa xray angioct "
     "roentgen ultrasound scintigraphy"
 )
+# Names of the simulated heads that `meninx phantom` writes.
+_OWN_PHANTOM = re.compile(r"phantom-\d{4}")
 _SUFFIXES = "nii|hdr|img|mgh|mgz|nrrd|nhdr|mha|mhd|png|jpe?g|jp2|j2k|tiff?|bmp|gif|webp"
 _BIDS_NAME = re.compile(r"sub-[a-zA-Z0-9]+(_[a-zA-Z0-9]+-[a-zA-Z0-9+]+)*_([a-zA-Z0-9]+)")
 
@@ -92,7 +94,8 @@ def name_warnings(name: str) -> tuple[ScanWarning, ...]:
         map_warning(name),
         contrast_warning(Acquisition(text=telling)),
         machine_warning(telling, "the file name"),
-        _part_warning(telling),
+        _part_warning(_telling(name, "bp", "acq")),
+        _phantom_warning(name),
     )
     return tuple(filter(None, found))
 
@@ -111,7 +114,7 @@ def machine_warning(text: str, place: str) -> ScanWarning | None:
     if not {"mr", "mri", "mrt", "irm"}.isdisjoint(words):
         return None
     of_head = any(word.upper().startswith(HEAD_BEGINNINGS) for word in words)
-    named = [word for word in words if word in _MACHINES or (word == "tc" and of_head)]
+    named = [word for word in words if _is_machine(word) or (word == "tc" and of_head)]
     # "CT017_T1" may be a person's number.
     is_number = re.match(r"[a-z]{2}\d", text.lower()) and sequence_from_text(text) != "unknown"
     if not named or (is_number and named == words[:1]):
@@ -120,6 +123,25 @@ def machine_warning(text: str, place: str) -> ScanWarning | None:
         "not_mr_doubtful",
         f"{place} contains {named[0].upper()!r}, as names of images of other machines do: if it "
         "is no MRI, this answer is invalid; choose an MRI of the head",
+    )
+
+
+def _is_machine(word: str) -> bool:
+    """Return whether a word names a machine, by itself or before a word of the head: CTBRAIN."""
+    together = re.fullmatch("(ct|pet|tdm|tac)(.+)", word)
+    of_head = together is not None and together[2].upper().startswith(HEAD_BEGINNINGS)
+    return word in _MACHINES or of_head
+
+
+def _phantom_warning(name: str) -> ScanWarning | None:
+    """Return a warning if a file name is that of a phantom, but none that meninx wrote."""
+    word = "" if _OWN_PHANTOM.match(name) else names_phantom(_stem(name))
+    if not word:
+        return None
+    return ScanWarning(
+        "not_brain_doubtful",
+        f"the file name contains {word!r}: if it shows no person's head, this answer is invalid; "
+        "choose an MRI of the head",
     )
 
 
@@ -135,18 +157,24 @@ def _part_warning(text: str) -> ScanWarning | None:
     )
 
 
-def _telling(name: str) -> str:
+def _telling(name: str, *keys: str) -> str:
     """Return the part of a file name that tells what it shows.
 
-    In BIDS names these are the suffix and `bp` (body part), `acq` and `desc`; beside a suffix for
-    an image of the head, `acq` may name another scan, as in `acq-dwi_T1w`.
+    Args:
+        name: Name of the file.
+        *keys: Entities of BIDS names that tell it beside the suffix. Without any, `acq`, `ce` and
+            `desc`, unless the suffix is that of an image of the head: `acq-dwi_T1w` is one.
+
+    Returns:
+        Words of the name.
     """
     stem = _stem(name)
     found = _BIDS_NAME.fullmatch(stem)
     if found is None:
         return stem
     entities = _entities(stem)
-    keys = ("bp",) if found[2].lower() in _BIDS_IMAGES else ("bp", "acq", "ce", "desc")
+    if not keys and found[2].lower() not in _BIDS_IMAGES:
+        keys = ("acq", "ce", "desc")
     return "_".join([*(entities[key] for key in keys if key in entities), found[2]])
 
 

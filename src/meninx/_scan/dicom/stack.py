@@ -44,7 +44,9 @@ def read_stack(
         frames, affine, spacing = stack.placed()
         warnings += _unread_rescale(frames) + _contradiction(stack)
         first = frames[0]
-        other_contrast = contrast_warning(first.acquisition)
+        b_value = max(frame.acquisition.b_value or 0.0 for frame in frames)
+        acquisition = replace(first.acquisition, b_value=b_value)
+        other_contrast = contrast_warning(acquisition)
         warnings += (other_contrast,) if other_contrast else ()
         warnings += tuple(dict.fromkeys(doubt for frame in frames for doubt in frame.doubts))
         limits.check_shape((first.shape[1], first.shape[0], len(frames)))
@@ -57,7 +59,7 @@ def read_stack(
             name=stack.name,
             voxels=without_padding(voxels.transpose(2, 1, 0), 2),
             affine=affine,
-            sequence=sequence_of(first.acquisition),
+            sequence=sequence_of(acquisition),
             other_contrast=other_contrast is not None,
             slice_axis=2,
             identity=stack.identity,
