@@ -77,8 +77,8 @@ def _ood_model(
         log.info("fitting the out-of-distribution model")
         return fit_ood_model(features, slices, recipe.preprocessing, heads)
     few = f"{count} slices are too few to fit one, which needs {MIN_EXAMPLES}"
-    kept = features_of and ood_model_in(features_of, recipe.preprocessing)
-    if not kept:
+    kept = None if features_of is None else ood_model_in(features_of, recipe.preprocessing)
+    if kept is None:
         log.warning("no out-of-distribution model: %s; %s", few, NO_OOD_MODEL.text)
         return None
     log.info(

@@ -82,7 +82,8 @@ class OodModel:
         """Return the out-of-distribution scores of features of shape (n, f), shape (n,)."""
         z = (features - self.center) / self.scale
         distance = np.linalg.norm(z @ self.whitening, axis=1)
-        return np.maximum(distance, (_clipped(z) @ self.weights + self.bias).max(axis=1))
+        logits = _clipped(z) @ self.weights + self.bias
+        return np.asarray(np.maximum(distance, logits.max(axis=1)))
 
 
 class DetectorGraph(nn.Module):
