@@ -22,6 +22,7 @@ from meninx._cli.web_options import (
     keep_files_private,
     web_settings,
 )
+from meninx._cli.worker import held_worker
 from meninx._cli.writable import bound_socket, check_folder
 from meninx._logs import LogStyle, log_of_service
 
@@ -68,6 +69,9 @@ def serve(
         )
     check_folder(settings.data, "--data")
     listener = bound_socket(host, port)
+    if worker:
+        with held_worker(settings.data, shared=False):
+            pass  # refused now, and not by each worker that is started below
     app = create_app(settings, on_password=_show_password)
     stop = threading.Event()
     keeper = threading.Thread(target=_keep_worker, args=(settings, stop, log), daemon=True)

@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,8 @@ from meninx._cli.web_options import (
     keep_files_private,
     web_settings,
 )
+from meninx._cli.writable import held_folder
+from meninx._errors import OptionError
 from meninx._logs import log_of_service
 
 _STANDARD_INPUT = 0
@@ -47,7 +50,17 @@ def worker(
         from meninx._web.studies.jobs import work
     if beside:
         threading.Thread(target=_end_with_server, daemon=True).start()
-    work(web_settings(data, database, model), alone=not several)
+    settings = web_settings(data, database, model)
+    if not settings.data.is_dir():
+        raise OptionError(f"no folder {settings.data}; give the server's data folder by --data")
+    with held_worker(settings.data, shared=several):
+        work(settings, alone=not several)
+
+
+def held_worker(data: Path, *, shared: bool) -> AbstractContextManager[None]:
+    """Hold a server's data folder for a worker; see `held_folder`."""
+    advice = "for more workers start the server with --no-worker and each worker with --several"
+    return held_folder(data, "worker", advice, shared=shared)
 
 
 def _end_with_server() -> None:
