@@ -138,7 +138,7 @@ def test_only_instances_that_the_response_lists_were_accepted(
     done = meninx("send", next(folder.iterdir()), "--to", service.address)
     assert done.returncode == (0 if taken else 1)
     assert ("was not accepted" in done.stderr) != taken
-    assert ("1 files sent" in done.stdout) == taken
+    assert ("1 file sent" in done.stdout) == taken
 
 
 def test_an_empty_response_is_accepted_if_the_instance_is_found(service, folder):

@@ -10,6 +10,7 @@ from meninx._cli.backup_places import BackupPlaces, ConfigOption, NodeOption, We
 from meninx._cli.extras import needs_extra
 from meninx._cli.web_options import DatabaseOption, keep_files_private
 from meninx._cli.writable import check_folder
+from meninx._errors import counted
 
 
 def backup(
@@ -37,7 +38,7 @@ def backup(
 
             facts["node"] = save_node(places.node, part / "node")
     saved = ", ".join(
-        f"{service}: {facts[service]['files']} files"
+        f"{service}: {counted(facts[service]['files'], 'file')}"
         for service in ("web", "node")
         if service in facts
     )

@@ -7,6 +7,7 @@ import typer
 
 from meninx._cli.config_file import FILE_VARIABLE, configured_options
 from meninx._cli.config_probes import PROBES, Probe
+from meninx._errors import counted
 
 _FAULT, _WRONG_KEY = 1, 2
 
@@ -33,7 +34,7 @@ def config(
             typer.echo(_line(section, probe))
             failures += probe.outcome == "FAULT"
     if wrong_keys or failures:
-        typer.echo(f"{wrong_keys} wrong keys, {failures} faults", err=True)
+        typer.echo(f"{counted(wrong_keys, 'wrong key')}, {counted(failures, 'fault')}", err=True)
         raise typer.Exit(_WRONG_KEY if wrong_keys else _FAULT)
 
 

@@ -9,7 +9,7 @@ import typer
 
 from meninx._cli.extras import needs_extra
 from meninx._cli.writable import check_folder, unwritable
-from meninx._errors import InputError, OptionError
+from meninx._errors import InputError, OptionError, counted
 
 _SOME_LEFT_OUT = 1
 _KEY_BYTES = 32
@@ -56,7 +56,9 @@ def deidentify(
 
     faces = Faces(keep_faces, deface)
     count = sum(1 for _ in release(path, output, _secret_of(key), faces, report))
-    typer.echo(f"{count} files written to {output}, {left_out} scans left out")
+    typer.echo(
+        f"{counted(count, 'file')} written to {output}, {counted(left_out, 'scan')} left out"
+    )
     if left_out or not count:
         raise typer.Exit(_SOME_LEFT_OUT)
 

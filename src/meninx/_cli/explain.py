@@ -7,7 +7,7 @@ import typer
 
 from meninx._cli.extras import needs_extra
 from meninx._cli.options import ModelOption, PathsArgument, SpacingOption, parse_spacing
-from meninx._cli.output import SOME_NOT_SCORED, all_answered, check_paths, make_folder
+from meninx._cli.output import SOME_NOT_SCORED, all_answered, distinct_paths, make_folder
 from meninx._cli.progress import with_progress
 from meninx._errors import ModelError
 
@@ -43,7 +43,7 @@ def explain(
     from meninx._detect.loading import load_detector
     from meninx._scoring.loop import write_all
 
-    check_paths(paths)
+    paths = distinct_paths(paths)
     size = parse_spacing(spacing)
     detector = load_detector(model)
     network = None if method == "cells" else _network_of(detector, model)

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from meninx._cli.writable import check_folder
+from meninx._errors import counted
 
 
 def phantom(
@@ -33,4 +34,6 @@ def phantom(
     written = write_studies(make_studies(count, seed), out, format)
     for _ in track(written, "phantoms", total=count, console=errors_console(), transient=True):
         pass
-    typer.echo(f"{count} studies in {out / 'studies'}, truth in {out / 'manifest.csv'}", err=True)
+    typer.echo(
+        f"{counted(count, 'study')} in {out / 'studies'}, truth in {out / 'manifest.csv'}", err=True
+    )

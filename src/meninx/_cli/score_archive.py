@@ -14,6 +14,7 @@ from meninx._cli.console import errors_console
 from meninx._cli.extras import needs_extra
 from meninx._cli.options import ModelOption
 from meninx._cli.writable import check_folder
+from meninx._errors import counted
 
 if TYPE_CHECKING:
     from meninx._archive.run import RunProgress
@@ -152,9 +153,9 @@ def _reported(
 def _progress_text(progress: "RunProgress", seconds: float) -> str:
     """Return the text of progress: scans, rate, and the remaining time if known."""
     rate = progress.files / seconds if seconds else 0
-    text = f"{progress.rows} scans, {progress.rows / max(seconds, 1e-9):.1f} a second"
+    text = f"{counted(progress.rows, 'scan')}, {progress.rows / max(seconds, 1e-9):.1f} a second"
     if not progress.counted:
-        return f"{text}, still counting: {progress.found} files so far"
+        return f"{text}, still counting: {counted(progress.found, 'file')} so far"
     left = max(progress.found - progress.files - progress.earlier, 0)
     if not rate:
         return text

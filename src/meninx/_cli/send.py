@@ -13,7 +13,7 @@ from meninx._cli.options import (
     TitleOption,
     tls_context,
 )
-from meninx._errors import InputError, OptionError
+from meninx._errors import InputError, OptionError, counted
 
 
 def send(
@@ -57,4 +57,4 @@ def send(
     tls = tls_context(tls_certificate, tls_key, tls_authority, server=False)
     peer = peer_of(to, title, tls)
     peer.send(files)
-    typer.echo(f"{len(files)} files sent to {peer.address}")
+    typer.echo(f"{counted(len(files), 'file')} sent to {peer.address}")

@@ -6,6 +6,7 @@ import typer
 
 from meninx._cli.extras import needs_extra
 from meninx._cli.web_options import DatabaseOption, DataOption, web_settings
+from meninx._errors import counted
 
 _CHANGED_OR_MISSING = 1
 
@@ -24,6 +25,8 @@ def verify_opinions(data: DataOption = Path("meninx-data"), database: DatabaseOp
         found = verify_opinions(session, settings.existing_key())
     for line in found.faults:
         typer.echo(line)
-    typer.echo(f"{found.right} opinions are as they were stored, {len(found.faults)} faults")
+    typer.echo(
+        f"{counted(found.right, 'opinion')} as stored, {counted(len(found.faults), 'fault')}"
+    )
     if found.faults:
         raise typer.Exit(_CHANGED_OR_MISSING)

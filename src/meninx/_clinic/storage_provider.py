@@ -179,7 +179,8 @@ class StorageProvider:
 
     def _store(self, event: Event) -> int:
         sent = self._sent.setdefault(event.assoc, _Sent())
-        asked = str(event.request.AffectedSOPInstanceUID)
+        request: Any = event.request  # a C-STORE, which the types don't tell
+        asked = str(request.AffectedSOPInstanceUID)
         try:
             data = event.encoded_dataset()
             header = pydicom.dcmread(

@@ -134,7 +134,7 @@ class StoredSeries:
         findings, shown = Findings.from_json(stored), stored["viewer"]
         viewer = Shown.from_json(shown) if shown else None
         return cls(
-            findings=replace(findings, is_volume=viewer.slices > 1) if viewer else findings,
+            findings=replace(findings, slice_count=viewer.slices) if viewer else findings,
             identity=SeriesIdentity(**stored["series"]),
             shown=viewer,
             preview=stored["preview"],

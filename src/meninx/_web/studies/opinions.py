@@ -10,7 +10,7 @@ from typing import Any, Literal
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from meninx._errors import OptionError
+from meninx._errors import OptionError, counted
 from meninx._web.auth.accounts import Reader
 from meninx._web.store.audit import record
 from meninx._web.store.database import AuditEntry, Opinion, Study, now
@@ -203,5 +203,6 @@ def verify_opinions(session: Session, key: bytes) -> Verification:
     for study_id, count in session.execute(recorded):
         missing = count - counts[study_id or ""]
         if missing > 0:
-            faults.append(f"study {study_id}: {missing} opinions of the audit log are missing")
+            lost = counted(missing, "opinion")
+            faults.append(f"study {study_id}: {lost} of the audit log missing")
     return Verification(right, tuple(faults))

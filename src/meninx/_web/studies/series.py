@@ -13,6 +13,7 @@ from meninx._detect.answer_words import (
     measured_on,
     prevalence_in_words,
     scale_in_figures,
+    slice_in_words,
     weight_in_words,
     what_would_change_it,
     why_referred,
@@ -164,8 +165,8 @@ class SeriesView:
 
     def slices_in_words(self, first: int, last: int) -> str:
         """Return a run of slices as people count them, from 1."""
-        where = f"slice {first + 1}" if first == last else f"slices {first + 1} to {last + 1}"
-        return f"{where} of {self.slices}"
+        where = "slice " if first == last else f"slices {first + 1} to "
+        return where + slice_in_words(last, self.slices)
 
     def box_in_words(self, box: Mapping[str, Sequence[int]]) -> str:
         """Return side, size and slices of a marked box.
