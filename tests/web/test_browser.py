@@ -11,6 +11,7 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from meninx._assess.report import ReportEntry, write_report
+from meninx._detect.loading import load_detector
 from meninx._render.result import Result
 from meninx._synthesis.writing import write_dicom
 from meninx._web.store.settings import Settings
@@ -153,8 +154,9 @@ def test_a_tablet_shows_all_without_scrolling_sideways(page, address):
         assert wide <= 0, path
 
 
-def test_pictures_of_an_offline_report_keep_their_shape(page, tmp_path, detector, sick):
+def test_pictures_of_an_offline_report_keep_their_shape(page, tmp_path, sick):
     """A head that is squeezed looks like another one."""
+    detector = load_detector()
     result = Result.of(sick.scan, detector)
     path = tmp_path / "hottest.png"
     result.picture.save(path)
