@@ -34,6 +34,13 @@ def new_process(*arguments):
     )
 
 
+def test_the_list_of_verbs_has_whole_sentences():
+    shown = RUN.invoke(app, ["--help"], terminal_width=80).stdout.splitlines()
+    verbs = [line for line in shown if line.split()[:1] and line.split()[0] in VERBS]
+    assert len(verbs) == len(VERBS)
+    assert all(line.endswith(".") and not line.endswith("...") for line in verbs)
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_explains_itself(verb):
     result = RUN.invoke(app, [verb, "--help"])

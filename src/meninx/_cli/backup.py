@@ -20,7 +20,9 @@ def backup(
     node: NodeOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Back up databases, signing key, studies and results, while the services run.
+    """Back up the services' data while they run.
+
+    Saved are databases, signing key, studies and results.
 
     The backup holds patients' data: it is readable for its owner alone. Unfinished uploads are left
     out. `sha256sum --check SHA256SUMS` inside it finds a changed byte.

@@ -18,7 +18,9 @@ def config(
         Path, typer.Option("--config", envvar=FILE_VARIABLE, help="Configuration to check.")
     ] = Path("meninx.toml"),
 ) -> None:
-    """Check a configuration: its keys first, then folders, database, certificates and peers.
+    """Check a configuration, and all that it names.
+
+    Its keys come first, then folders, database, certificates and peers.
 
     Each peer is asked by C-ECHO, or by a search of its DICOMweb service. Nothing is changed. Exit
     status: 0 if all is well, 1 if something does not work, 2 if a key or a value is wrong.

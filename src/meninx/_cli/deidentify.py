@@ -32,7 +32,7 @@ def deidentify(
         bool, typer.Option("--keep-faces", help="Write whole heads unchanged.")
     ] = False,
 ) -> None:
-    """Write MR series without attributes that identify the patient.
+    """Write MR series without what identifies the patient.
 
     PS3.15 Annex E, basic profile, with cleaned descriptors and dates that are shifted by the same
     number of days for each patient. Private attributes are removed. Whole heads from which a face

@@ -33,7 +33,10 @@ def explain(
         ),
     ] = "cells",
 ) -> None:
-    """Draw the hottest slice with its heat map, contour and scale, and the scores of all slices.
+    """Draw heat map and scores behind an answer.
+
+    The picture has the hottest slice, plain and with heat map, contour and scale, and the scores of
+    all slices.
 
     A heat map is checked first. If no place stands out, or occluding the hottest place does not
     lower the score, it is not drawn, and the picture says so. Exit status: 0 if every scan was

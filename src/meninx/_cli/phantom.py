@@ -19,7 +19,9 @@ def phantom(
         Literal["dicom", "nifti", "png"], typer.Option(help="File format of the studies.")
     ] = "dicom",
 ) -> None:
-    """Write synthetic heads, half of them with a tumor, with their labels and masks.
+    """Write synthetic heads, half of them with a tumor.
+
+    Their labels and masks are beside them.
 
     OUT/studies contains the scans, OUT/masks the masks of the tumors, and OUT/manifest.csv the
     label of each scan. The same seed gives the same heads.

@@ -16,7 +16,9 @@ log = logging.getLogger(__name__)
 
 @takes_settings(ReceiveSettings)
 def receive(settings: ReceiveSettings) -> None:
-    """Receive studies as a DICOM node, score them, and send results as DICOM objects.
+    """Receive, score and send studies as a DICOM node.
+
+    Results are sent as DICOM objects.
 
     Provides C-STORE of MR images, C-ECHO and storage commitment. A study is scored after a time
     without new files, or once its sender asks for commitment. For research, not for diagnosis.

@@ -19,7 +19,9 @@ def restore(
     node: NodeOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Restore a backup into empty folders, and upgrade what an older version has written.
+    """Restore a backup into empty folders.
+
+    What an older version has written is upgraded.
 
     The services must not run. Every file is compared with its hash first; nothing is overwritten.
     """

@@ -58,7 +58,9 @@ def score_archive(
         float, typer.Option(min=1, help="Memory limit of a worker process, GiB.")
     ] = 4.0,
 ) -> None:
-    """Score all series of an archive into a Parquet table, on all cores or a cluster.
+    """Score all series of an archive into a Parquet table.
+
+    Works on all cores, or a cluster.
 
     A run can be stopped at any time; the next run scores only what is missing, by content and
     detector. At the end TABLE/_meninx contains summary.html and drift.html. Exit status: 0 if every

@@ -32,7 +32,9 @@ def send(
     tls_key: KeyOption = None,
     tls_authority: AuthorityOption = None,
 ) -> None:
-    """Send DICOM files, such as those of `predict --dicom-out`, by C-STORE or STOW-RS.
+    """Send DICOM files by C-STORE or STOW-RS.
+
+    Such as those of `predict --dicom-out`.
 
     Exit status: 0 if all were accepted, 1 if a file was not, 2 for wrong usage.
     """

@@ -49,7 +49,9 @@ def serve(
         typer.Option(min=0, help="Synthetic studies to load first, where there are none."),
     ] = 0,
 ) -> None:
-    """Serve the web application: upload studies, read them with their findings, give opinions.
+    """Serve the web application.
+
+    In it people upload studies, read them with their findings, and give opinions.
 
     On the first start an administrator is made, whose password is logged here once. Other settings
     come from `--config` or the environment, as MENINX_WEB_NAME; docs/web.md lists them. For

@@ -12,7 +12,9 @@ _CHANGED_OR_MISSING = 1
 
 
 def verify_opinions(data: DataOption = Path("meninx-data"), database: DatabaseOption = "") -> None:
-    """Check the signatures of all opinions in the web application, and that none is missing.
+    """Check that no opinion was changed or is missing.
+
+    The signatures of all opinions in the web application are checked.
 
     Exit status 1 if an opinion was changed since its reader stored it, or if one that the audit log
     lists is missing. The key is the file signing.key in the data folder.

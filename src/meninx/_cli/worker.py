@@ -40,7 +40,9 @@ def worker(
         bool, typer.Option(hidden=True, help="End with the server, which holds standard input.")
     ] = False,
 ) -> None:
-    """Score waiting studies, one at a time; `meninx serve` starts a worker itself.
+    """Score the web application's waiting studies.
+
+    One at a time; `meninx serve` starts a worker itself.
 
     Several workers can run, on machines that share the database and the data folder.
     """

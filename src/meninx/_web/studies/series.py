@@ -139,8 +139,8 @@ class SeriesView:
         return f"Hottest: {self.slices_in_words(hottest.index, hottest.index)}. "
 
     @property
-    def regions(self) -> tuple[Region, ...]:
-        """The hot regions of its heat map, the hottest first; none where nothing is claimed."""
+    def regions(self) -> Mapping[int, Region]:
+        """The hot regions that are claimed, the hottest first, by their numbers."""
         return claimed_regions(self.stored)
 
     @property
@@ -149,7 +149,7 @@ class SeriesView:
         if not self.regions:
             return ""
         others = len(self.regions) - 1
-        words = [self.region_in_words(self.regions[0])]
+        words = [self.region_in_words(next(iter(self.regions.values())))]
         if others:
             words.append(f"{others} other place{'s' if others > 1 else ''}")
         return "; ".join(words)
