@@ -53,7 +53,7 @@ def print_table(studies: Iterable[StudyRows], license_text: str = "") -> None:
         answers += series
         if study is not None and _series_count(series) > 1:
             table.add_row(*_study_cells(series, study))
-            name = f"{_study_name(series)}, from {series[0].scan} on"
+            name = f"study of {_series_count(series)} series, from {series[0].scan} on"
             remarks += _remark(name, _study_remarks(series, study))
             answers.append(study)
     console = output_console()
@@ -147,13 +147,10 @@ def _cells(found: Findings) -> list[Text]:
     ]
 
 
-def _study_name(series: Sequence[Findings]) -> str:
-    return f"= study of {_series_count(series)} series"
-
-
 def _study_cells(series: Sequence[Findings], study: StudyFindings) -> list[Text]:
     """Return the row of a study, which follows those of its series."""
-    return [Text(_study_name(series), style="bold"), *_answer_cells(study), *[Text("")] * 2]
+    name = Text(f"= study of {_series_count(series)} series", style="bold")
+    return [name, *_answer_cells(study), *[Text("")] * 2]
 
 
 def _answer_cells(found: Findings | StudyFindings) -> list[Text]:
