@@ -96,7 +96,7 @@ def test_the_first_start_makes_one_administrator_who_must_set_a_password(tmp_pat
     assert "Your password is set. Sign in with it." in change(password, PASSWORD).text
     assert client.get("/").url.path == "/sign-in"
     refused = client.post("/sign-in", data={"name": "admin", "password": "no"}).text
-    assert "wrong name or password; after 5 wrong ones in a row an account takes none" in refused
+    assert "wrong name or password; 5 wrong ones in a row lock an account for 15 minutes" in refused
     assert 'name="name" value="admin"' in refused
     client.post("/sign-in", data={"name": "admin", "password": PASSWORD})
     assert client.get("/").url.path == "/"

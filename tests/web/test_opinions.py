@@ -143,11 +143,12 @@ def test_only_regions_in_suspected_slices_ask_for_an_opinion(server, stored):
 
 
 def test_a_file_that_cannot_be_seen_asks_for_no_opinion(server, stored):
-    unread = {"status": "failed", "reason": "unreadable", "message": "cut off", "probability": None}
+    failed = {"status": "failed", "reason": "unreadable", "message": "cut off", "borders": None}
+    unread = finding(decision=None, probability=None, **failed)
     client = server.browser().client
-    page = client.get(f"/studies/{stored(finding(decision=None, borders=None, **unread))}").text
+    page = client.get(f"/studies/{stored(unread)}").text
     assert 'name="verdict"' not in page and "cut off" in page
-    page = client.get(f"/studies/{stored(finding(viewer=VIEWER))}").text
+    page = client.get(f"/studies/{stored(finding(viewer=VIEWER), unread)}").text
     assert 'name="verdict"' in page
 
 

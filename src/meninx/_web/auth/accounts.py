@@ -273,8 +273,8 @@ def sign_in(
 def _sign_in_refused(settings: Settings) -> OptionError:
     """Return the error of a refused sign-in, the same for a locked account as for any name."""
     return OptionError(
-        f"wrong name or password; after {settings.lockout_attempts} wrong ones in a row an account "
-        f"takes none for {settings.lockout_minutes:g} minutes"
+        f"wrong name or password; {settings.lockout_attempts} wrong ones in a row lock an account "
+        f"for {settings.lockout_minutes:g} minutes"
     )
 
 
