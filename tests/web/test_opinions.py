@@ -142,6 +142,13 @@ def test_only_regions_in_suspected_slices_ask_for_an_opinion(server, stored):
     assert statuses[0] == 400 and statuses[1] < 300
 
 
+@pytest.mark.parametrize(("decision", "claimed"), [("tumor", "true"), ("no_tumor", "false")])
+def test_the_heat_map_of_no_tumor_waits_for_its_tool(server, stored, decision, claimed):
+    study = stored(finding(decision=decision, viewer=VIEWER), decision=decision)
+    page = server.browser().client.get(f"/studies/{study}").text
+    assert f'"claimed": {claimed}' in page
+
+
 def test_a_file_that_cannot_be_seen_asks_for_no_opinion(server, stored):
     failed = {"status": "failed", "reason": "unreadable", "message": "cut off", "borders": None}
     unread = finding(decision=None, probability=None, **failed)

@@ -19,10 +19,10 @@ from meninx._cli.web_options import (
     LOCAL,
     DatabaseOption,
     DataOption,
+    held_worker,
     keep_files_private,
     web_settings,
 )
-from meninx._cli.worker import held_worker
 from meninx._cli.writable import bound_socket, check_folder
 from meninx._logs import LogStyle, log_of_service
 

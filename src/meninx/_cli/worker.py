@@ -3,7 +3,6 @@
 import os
 import signal
 import threading
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated
 
@@ -14,10 +13,10 @@ from meninx._cli.options import LogOption, ModelOption
 from meninx._cli.web_options import (
     DatabaseOption,
     DataOption,
+    held_worker,
     keep_files_private,
     web_settings,
 )
-from meninx._cli.writable import held_folder
 from meninx._errors import OptionError
 from meninx._logs import log_of_service
 
@@ -57,12 +56,6 @@ def worker(
         raise OptionError(f"no folder {settings.data}; give the server's data folder by --data")
     with held_worker(settings.data, shared=several):
         work(settings, alone=not several)
-
-
-def held_worker(data: Path, *, shared: bool) -> AbstractContextManager[None]:
-    """Hold a server's data folder for a worker; see `held_folder`."""
-    advice = "for more workers start the server with --no-worker and each worker with --several"
-    return held_folder(data, "worker", advice, shared=shared)
 
 
 def _end_with_server() -> None:
