@@ -275,6 +275,9 @@ def slices(tmp_path):
     """A table of slices as collections have it: two people, two sequences, two hospitals."""
     root = tmp_path / "glioma-slices"
     root.mkdir()
+    mask = np.zeros((40, 50), np.uint8)
+    mask[10:20, 20:30] = 255
+    Image.fromarray(mask).save(root / "mask.png")
     lines = ["picture,mask,tumor,patient,site,slice,sequence,note"]
     for seed, (person, site) in enumerate([("A-1", "DU"), ("B-2", "HT")]):
         for number in (1, 2, 4):
@@ -282,7 +285,7 @@ def slices(tmp_path):
                 name = f"{person}-{number}-{sequence}.png"
                 noise = np.random.default_rng([seed, number, len(sequence)])
                 Image.fromarray(noise.integers(0, 255, (40, 50), np.uint8)).save(root / name)
-                mask = name if number == 2 else ""
+                mask = "mask.png" if number == 2 else ""
                 tumor = int(number == 2)
                 lines.append(f'{name},{mask},{tumor},{person},{site},{number},{sequence},"x, y"')
     (root / "manifest.csv").write_bytes("\r\n".join(lines).encode("utf-8-sig"))

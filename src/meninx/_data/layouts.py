@@ -18,7 +18,10 @@ from meninx._data.items import (
     stem_of,
     tumor_type_of,
 )
+from meninx._data.manifest import raise_faults
 from meninx._data.mask_pictures import read_covered
+from meninx._data.mask_values import grouped
+from meninx._data.progress import Report
 from meninx._data.tables import table_text, truth_of
 from meninx._errors import DataError
 
@@ -232,19 +235,22 @@ def _label_of_diagnosis(text: str) -> str | None:
     return {"1": "unknown", "0": "none"}.get(truth_of(text)) or label_of(text)
 
 
-def masked_pictures(data: Path, pictures: Sequence[Path]) -> tuple[list[Item], list[Path]]:
+def masked_pictures(
+    data: Path, pictures: Sequence[Path], report: Report
+) -> tuple[list[Item], list[Path]]:
     """Return pictures with a mask beside them, such as `x.tif` with `x_mask.tif`.
 
     Args:
         data: Folder of the collection.
         pictures: All pictures in it.
+        report: Called with a sentence where a threshold decides that masks are empty.
 
     Returns:
         Items, labeled by their masks: slices of one person where a folder holds nothing else; and
         the pictures without a mask. Masks without a picture are in neither.
 
     Raises:
-        DataError: If a mask can't be read.
+        DataError: If a mask can't be read, or has values that no mask has.
     """
     by_stem = {(path.parent, path.stem): path for path in pictures}
     all_masks = [path for path in pictures if PICTURE_MASK.search(path.stem)]
@@ -256,11 +262,33 @@ def masked_pictures(data: Path, pictures: Sequence[Path]) -> tuple[list[Item], l
     taken: set[Path] = {*masks, *all_masks} if masks else set()
     rest = [path for path in pictures if path not in taken]
     numbered = _numbered_folders(data, masks)
-    items = [_masked(data, path, mask, path.parent in numbered) for path, mask in masks.items()]
+    faults: list[str] = []
+    said: list[str] = []
+    items = []
+    for path, mask in masks.items():
+        try:
+            has_tumor = _has_tumor(mask, said.append)
+        except DataError as error:
+            faults.append(str(error))
+            continue
+        items.append(_masked(data, path, mask, has_tumor, path.parent in numbered))
+    raise_faults(data, faults)
+    for sentence in grouped(said):
+        report(sentence)
     return items, rest
 
 
-def _masked(data: Path, path: Path, mask: Path, in_numbered: bool) -> Item:
+def _has_tumor(mask: Path, report: Report) -> bool:
+    """Return whether a mask is not empty; report a threshold that makes it empty."""
+    said: list[str] = []
+    has_tumor = bool(read_covered(mask, said.append).any())
+    if not has_tumor:
+        for sentence in said:
+            report(sentence)
+    return has_tumor
+
+
+def _masked(data: Path, path: Path, mask: Path, has_tumor: bool, in_numbered: bool) -> Item:
     folder = path.relative_to(data).parent
     # A folder is a person's if its pictures are named after it; a class's may be, too.
     label = label_of(path.parent.name)
@@ -268,12 +296,12 @@ def _masked(data: Path, path: Path, mask: Path, in_numbered: bool) -> Item:
     person = _person_folder(path.parent).name if is_person else ""
     number = _POSITION.search(path.stem)
     position = int(number[1]) if person and number else None
-    tumor = bool(read_covered(mask).any())
     return Item(
         path,
-        tumor=tumor,
-        tumor_type=tumor_type_of(label) if tumor else None,
-        mask=mask if tumor else None,
+        # A tumor in a class without one is a contradiction, found where the mask is compared.
+        tumor=has_tumor and label != "none",
+        tumor_type=tumor_type_of(label) if has_tumor else None,
+        mask=mask if has_tumor else None,
         person=person,
         stack=str(folder) if position is not None else "",
         position=position,
