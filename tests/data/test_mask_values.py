@@ -220,7 +220,7 @@ def test_masks_that_contradict_the_label_of_a_volume(tmp_path):
     pictures, found = prepare(table, folds=2)
     assert [row.tumor for row in pictures] == [False, False]
     assert any("although the volume is labeled a tumor" in line for line in found.notes)
-    with pytest.raises(DataError, match="labeled tumor-free, but its mask .* is not empty"):
+    with pytest.raises(DataError, match=r"labeled tumor-free, but its mask .* is not empty"):
         prepare(table_of(tmp_path, ["a.nii,1,tumor.nii", "b.nii,0,tumor.nii"]), folds=2)
 
 
