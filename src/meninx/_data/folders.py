@@ -120,7 +120,7 @@ def find_items(
     items += _class_items(data, pictures, named, report)
     items += _series_items(data, series, named, report, alone=not items and not volumes)
     if is_bids(data, volumes):
-        found, notes = bids_items(data, volumes, named)
+        found, notes = bids_items(data, volumes, named, report)
         report(
             f"{data}: read as BIDS: {len(found)} volumes, labeled by masks in {DERIVATIVES} or by "
             + "participants.tsv"

@@ -22,7 +22,7 @@ from meninx._data.manifest import raise_faults
 from meninx._data.mask_pictures import read_covered
 from meninx._data.mask_values import grouped
 from meninx._data.progress import Report
-from meninx._data.tables import table_text, truth_of
+from meninx._data.tables import table_rows, table_text, truth_of
 from meninx._errors import DataError
 
 # Gorgolewski et al. 2016, The brain imaging data structure.
@@ -100,7 +100,7 @@ def is_bids(data: Path, volumes: Iterable[Path]) -> bool:
 
 
 def bids_items(
-    data: Path, volumes: Sequence[Path], named: Mapping[str, str]
+    data: Path, volumes: Sequence[Path], named: Mapping[str, str], report: Report
 ) -> tuple[list[Item], list[str]]:
     """Return the anatomical volumes of BIDS, labeled by masks in derivatives or participants.tsv.
 
@@ -108,6 +108,7 @@ def bids_items(
         data: Folder of the collection.
         volumes: All volumes in it.
         named: Labels of subjects by their names, in small letters, as the user gave them.
+        report: Called with a sentence about short rows of participants.tsv.
 
     Returns:
         Items, and sentences about omissions.
@@ -117,7 +118,7 @@ def bids_items(
     """
     images = _bids_images(data, volumes)
     masks = _bids_masks(data, volumes)
-    by_subject = _participants(data)
+    by_subject = _participants(data, report)
     items, unlabeled = [], []
     for path in images:
         subject = path.relative_to(data).parts[0]
@@ -207,28 +208,23 @@ def _belongs(mask: Path, image: Path) -> bool:
     return sessions <= own and (not contrasts or _contrast(image) in contrasts)
 
 
-def _participants(data: Path) -> dict[str, str]:
+def _participants(data: Path, report: Report) -> dict[str, str]:
     """Return the labels of subjects in participants.tsv."""
     table = data / _BIDS_PARTICIPANTS
     if not table.is_file():
         return {}
-    reader = csv.DictReader(table_text(table, table.read_bytes()))
-    rows = list(reader)
-    columns = {name.lower(): name for name in reader.fieldnames or ()}
+    names = next(csv.reader(table_text(table, table.read_bytes())), [])
+    rows = table_rows(table, table_text(table, table.read_bytes()), names, report)
+    columns = {name.lower(): name for name in names}
     column = next((columns[name] for name in _DIAGNOSES if name in columns), None)
     if column is None or "participant_id" not in columns:
         return {}
     by_subject = {}
     for row in rows:
-        label = _label_of_diagnosis(_cell(row, column))
+        label = _label_of_diagnosis(row[column])
         if label is not None:
-            by_subject[_cell(row, columns["participant_id"])] = label
+            by_subject[row[columns["participant_id"]]] = label
     return by_subject
-
-
-def _cell(row: Mapping[str, str | None], column: str) -> str:
-    """Return the text of a cell; empty where the row is too short."""
-    return (row[column] or "").strip()
 
 
 def _label_of_diagnosis(text: str) -> str | None:
