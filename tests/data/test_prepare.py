@@ -214,10 +214,10 @@ def test_groups_of_a_table_are_kept(folder, tmp_path):
 
 
 def test_all_faults_of_a_table_are_reported_at_once(tmp_path):
-    (tmp_path / "t.csv").write_text("picture,tumor,tumor_type\na.png,2,none\nb.png,1,gliom\n")
+    (tmp_path / "t.csv").write_text("picture,tumor,tumor_type\na.png,2,none\nb.png,1,gliosis\n")
     with pytest.raises(DataError) as caught:
         prepare(tmp_path / "t.csv")
-    for part in ("a.png does not exist", "tumor is '2'", "tumor_type is 'gliom'"):
+    for part in ("a.png does not exist", "tumor is '2'", "tumor_type is 'gliosis'"):
         assert part in str(caught.value)
     with pytest.raises(OptionError, match="at least 2"):
         prepare(tmp_path / "t.csv", folds=1)

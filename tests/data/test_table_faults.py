@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from meninx._data.items import words_of
 from meninx._data.manifest import read_rows
 from meninx._data.survey import survey
 from meninx._data.table_items import read_table_items
@@ -87,7 +88,9 @@ def test_what_does_not_count_is_said(text, sentence):
 @pytest.mark.parametrize(
     "text",
     [
-        *"nan NaN None null n/a N.A. #N/A <NA> unknown - -- \u2013 ? . #REF! #DIV/0! #NV NaT".split(),
+        *words_of(
+            "nan NaN None null n/a N.A. #N/A <NA> NaT unknown - -- \u2013 ? . #REF! #DIV/0! #NV"
+        ),
         *("Unbekannt", "anonymous", "not available"),
     ],
 )
