@@ -19,10 +19,10 @@ from meninx._scan.geometry import (
     spacing_of,
 )
 from meninx._scan.limits import Limits
-from meninx._scan.map_names import map_by_bids_name, map_warning
+from meninx._scan.map_names import name_warnings, refusal_by_bids_name
 from meninx._scan.plausibility import is_unset, spacing_fault, with_plausible_geometry
 from meninx._scan.scan import Scan
-from meninx._scan.sequence import Acquisition, describes_other_contrast, sequence_from_text
+from meninx._scan.sequence import sequence_from_text
 from meninx._scan.source import Source
 from meninx._scan.view import view_of
 from meninx._scan.warning import ScanWarning
@@ -220,8 +220,8 @@ def volume_scan(
         InputError: If the voxels or the affine are invalid.
     """
     file_name = source.name.rsplit("/", 1)[-1]
-    exclusion = exclusion or map_by_bids_name(file_name)
-    doubt = map_warning(file_name) if exclusion is None else None
+    exclusion = exclusion or refusal_by_bids_name(file_name)
+    doubts = name_warnings(file_name) if exclusion is None else ()
     if exclusion is not None:
         exclusion = UnsupportedScan(str(exclusion), place=source.name, reason=exclusion.reason)
     single = [axis for axis, side in enumerate(voxels.shape) if side == 1]
@@ -237,9 +237,9 @@ def volume_scan(
         voxels=_labels_of(voxels) if source.labels else without_padding(voxels, cut_axis),
         affine=affine,
         sequence=sequence_from_text(file_name),
-        other_contrast=describes_other_contrast(Acquisition(text=file_name)),
+        other_contrast=any(doubt.code == "other_contrast" for doubt in doubts),
         slice_axis=slice_axis,
-        warnings=warnings if doubt is None else (*warnings, doubt),
+        warnings=(*warnings, *doubts),
         incomplete=source.incomplete,
         exclusion=exclusion,
     )
