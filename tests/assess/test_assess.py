@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -21,6 +23,7 @@ from meninx._data.survey import Survey
 from meninx._detect.findings import Findings
 from meninx._detect.loading import load_detector
 from meninx._errors import UnreadableFile
+from meninx._scan.warning import ScanWarning
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(-5, 5)), min_size=2, max_size=60))
@@ -46,7 +49,8 @@ def test_volumes_are_measured_against_their_mask(sick):
 
 def test_the_report_is_one_offline_page_and_trusts_no_name(sick, tmp_path):
     detector = load_detector()
-    found = detector.score(sick.scan)
+    warning = ScanWarning("copies_dropped", "2 slices were sent <twice>")
+    found = detector.score(replace(sick.scan, warnings=(warning,)))
     picture = tmp_path / "p.png"
     picture.write_bytes(b"\x89PNG")
     evil = UnreadableFile("broken <b>file</b>", place="<script>alert(1)</script>.dcm")
@@ -61,6 +65,8 @@ def test_the_report_is_one_offline_page_and_trusts_no_name(sick, tmp_path):
     assert "http" not in page
     assert "not for diagnosis" in page.lower()
     assert "data:image/png;base64," in page
+    assert "Warning: 2 slices were sent &lt;twice&gt;" in page
+    assert f"{found.hottest.index + 1} of {len(sick.scan)}</dd>" in page
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 
 from meninx._detect.answer_words import (
     borders_in_words,
+    hottest_in_words,
     measured_on,
     never_answered,
     prevalence_in_words,
@@ -17,7 +18,7 @@ from meninx._detect.answer_words import (
 from meninx._detect.calibration import Reference
 from meninx._detect.calibrator import Calibrator
 from meninx._detect.decision import Borders
-from meninx._detect.findings import Findings, SeriesWeight, StudyFindings
+from meninx._detect.findings import Findings, SeriesWeight, SliceFinding, StudyFindings
 from meninx._detect.recognition import Recognized
 from meninx._scan.warning import ScanWarning
 
@@ -28,15 +29,23 @@ REFERRED = Findings(
     probability=0.4111,
     borders=Borders(0.2104, 0.83),
     p_values={"tumor": 0.09, "no_tumor": 0.26},
-    is_volume=True,
+    slice_count=24,
     reference=Reference("T1c series", 71, 40, 40),
 )
+
+
+def test_people_count_slices_from_1():
+    hottest = SliceFinding(17, 0.9, (1, 2, 17))
+    volume = replace(REFERRED, slices=(SliceFinding(3, 0.1, (1, 2, 3)), hottest))
+    assert hottest_in_words(volume) == "18 of 24"
+    assert hottest_in_words(replace(volume, slice_count=1)) == ""
+    assert hottest_in_words(REFERRED) == ""
 
 
 def test_a_referral_is_explained_with_what_would_change_it():
     assert why_referred(REFERRED) == "scores like 26 % of tumor-free scans and 9 % of tumors"
     assert "more series" in what_would_change_it(REFERRED)
-    assert "whole series" in what_would_change_it(replace(REFERRED, is_volume=False))
+    assert "whole series" in what_would_change_it(replace(REFERRED, slice_count=1))
     other = replace(REFERRED, reason="not_calibrated", message="a series in sagittal slices")
     assert why_referred(other) == "a series in sagittal slices"
     assert "axial" in what_would_change_it(other)

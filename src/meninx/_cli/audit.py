@@ -31,7 +31,7 @@ def audit(
     as_json: JsonOption = False,
     label: LabelOption = None,
 ) -> None:
-    """Find what inflates figures: copies, leaks between splits, shortcuts to the label.
+    """Find what inflates figures: copies, leaks, shortcuts.
 
     Copies are found mirrored, turned, brightened, resized, cropped or saved again. The shortcut
     probe predicts the label without the brain. Needs the extra `evidence`.

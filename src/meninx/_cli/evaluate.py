@@ -70,7 +70,9 @@ def evaluate(
     label: LabelOption = None,
     allow_leaks: AllowLeaksOption = False,
 ) -> None:
-    """Measure a model on pictures that it was not fitted on; needs the extra `evidence`.
+    """Measure a model on pictures that it has not seen.
+
+    Needs the extra `evidence`.
 
     Pictures that the model was trained, validated or calibrated on are left out, with all that
     share a slice or a patient with them. So are their copies in another size, format or brightness,

@@ -8,7 +8,7 @@ import typer
 from meninx._cli.console import INTERRUPTED
 from meninx._cli.progress import progress_of
 from meninx._cli.writable import check_folder
-from meninx._errors import OptionError
+from meninx._errors import OptionError, counted
 
 
 def phantom(
@@ -23,7 +23,9 @@ def phantom(
         Literal["dicom", "nifti", "png"], typer.Option(help="File format of the studies.")
     ] = "dicom",
 ) -> None:
-    """Write synthetic heads, half of them with a tumor, with their labels and masks.
+    """Write synthetic heads, half of them with a tumor.
+
+    Their labels and masks are beside them.
 
     OUT/studies contains the scans, OUT/masks the masks of the tumors, and OUT/manifest.csv the
     label of each scan. The same seed gives the same heads.
@@ -44,6 +46,8 @@ def phantom(
     except KeyboardInterrupt as stop:
         # Only now the manifest is written, of the studies that are whole.
         written.close()
-        typer.echo(f"meninx: stopped; {out} holds {done} of {count} studies", err=True)
+        typer.echo(f"meninx: stopped; {out} holds {done} of {counted(count, 'study')}", err=True)
         raise typer.Exit(INTERRUPTED) from stop
-    typer.echo(f"{count} studies in {out / 'studies'}, truth in {out / 'manifest.csv'}", err=True)
+    typer.echo(
+        f"{counted(count, 'study')} in {out / 'studies'}, truth in {out / 'manifest.csv'}", err=True
+    )

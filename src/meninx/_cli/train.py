@@ -110,7 +110,9 @@ def train(
         ),
     ] = None,
 ) -> None:
-    """Train a detector on your own pictures; needs the extra `train`.
+    """Train a detector on your own pictures.
+
+    Needs the extra `train`.
 
     A folder without a manifest gets one with five folds that share no slice. The run folder gets
     manifest.csv, run.json, training.log and detector.onnx, which `meninx predict --model` and

@@ -69,6 +69,18 @@ def borders_in_words(findings: Findings | StudyFindings) -> str:
     return f"no tumor below {below}, {between}tumor from {start}"
 
 
+def slice_in_words(index: int, count: int) -> str:
+    """Return a slice as people count them, from 1, such as `19 of 24`; files count from 0."""
+    return f"{index + 1} of {count}"
+
+
+def hottest_in_words(findings: Findings) -> str:
+    """Return the hottest slice of a volume as people count them; empty if there is none."""
+    if findings.hottest is None or not findings.is_volume:
+        return ""
+    return slice_in_words(findings.hottest.index, findings.slice_count)
+
+
 def prevalence_in_words(findings: Findings | StudyFindings) -> str:
     """Return the prevalence that a probability refers to; empty if it is not calibrated."""
     if findings.borders is None:

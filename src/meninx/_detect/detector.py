@@ -311,7 +311,7 @@ class Detector:
             identity=scan.identity.as_json(),
             model=self.model,
             milliseconds=milliseconds,
-            is_volume=scan.is_volume,
+            slice_count=len(scan),
             reference=calibration.reference(volume=scan.is_volume, sequence=judged_as),
             logit=logit,
             sequence=scan.sequence,
