@@ -19,10 +19,10 @@ from meninx._scan.geometry import (
     spacing_of,
 )
 from meninx._scan.limits import Limits
-from meninx._scan.map_names import map_by_bids_name, map_warning
+from meninx._scan.map_names import name_warnings, refusal_by_bids_name
 from meninx._scan.plausibility import is_unset, spacing_fault, with_plausible_geometry
 from meninx._scan.scan import Scan
-from meninx._scan.sequence import Acquisition, describes_other_contrast, sequence_from_text
+from meninx._scan.sequence import sequence_from_text
 from meninx._scan.source import Source
 from meninx._scan.view import view_of
 from meninx._scan.warning import ScanWarning
@@ -220,8 +220,8 @@ def volume_scan(
         InputError: If the voxels or the affine are invalid.
     """
     file_name = source.name.rsplit("/", 1)[-1]
-    exclusion = exclusion or map_by_bids_name(file_name)
-    doubt = map_warning(file_name) if exclusion is None else None
+    exclusion = exclusion or refusal_by_bids_name(file_name)
+    doubts = name_warnings(file_name) if exclusion is None else ()
     if exclusion is not None:
         exclusion = UnsupportedScan(str(exclusion), place=source.name, reason=exclusion.reason)
     single = [axis for axis, side in enumerate(voxels.shape) if side == 1]
@@ -234,19 +234,41 @@ def volume_scan(
     cut_axis = view_of(affine, slice_axis, voxels.shape).slice_axis
     scan = Scan(
         name=source.name,
-        voxels=without_padding(voxels, cut_axis),
+        voxels=_labels_of(voxels) if source.labels else without_padding(voxels, cut_axis),
         affine=affine,
         sequence=sequence_from_text(file_name),
-        other_contrast=describes_other_contrast(Acquisition(text=file_name)),
+        other_contrast=any(doubt.code == "other_contrast" for doubt in doubts),
         slice_axis=slice_axis,
-        warnings=warnings if doubt is None else (*warnings, doubt),
+        warnings=(*warnings, *doubts),
         incomplete=source.incomplete,
         exclusion=exclusion,
     )
+    if source.labels:
+        return scan
     scan = with_dark_air(with_blank_slices_counted(scan))
     if spacing_mm is not None:
         return cut_axially(_with_given_spacing(scan, spacing_mm))
     return cut_axially(with_plausible_geometry(scan))
+
+
+def _labels_of(voxels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the labels of a mask; voxels that are not a number are outside, label 0."""
+    missing = np.isnan(voxels)
+    labels = np.where(missing, np.float32(0), voxels) if missing.any() else voxels
+    low, high = float(labels.min()), float(labels.max())
+    if low == high != 0:
+        raise UnsupportedScan(
+            f"a mask without the value 0: all its voxels are {low:g}, so it does not say what is "
+            "outside of the tumor; write 0 there"
+        )
+    sides = (np.moveaxis(missing, axis, 0)[[0, -1]] for axis in range(missing.ndim))
+    is_inside = missing.any() and not any(side.any() for side in sides)
+    if missing.all() or (low == high and is_inside):
+        raise UnsupportedScan(
+            "a mask without a label above 0, whose NaN does not say where the tumor is; write 1 in "
+            "the tumor and 0 elsewhere"
+        )
+    return labels
 
 
 def _with_given_spacing(scan: Scan, spacing_mm: Spacing) -> Scan:
