@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from meninx._errors import GeometryError, UnreadableFile, UnsupportedScan
 from meninx._scan.axial import cut_axially
-from meninx._scan.background import with_blank_slices_counted, with_dark_air, without_padding
+from meninx._scan.background import with_dark_air, without_padding
 from meninx._scan.geometry import (
     Float64Array,
     Spacing,
@@ -19,6 +19,7 @@ from meninx._scan.geometry import (
     spacing_of,
 )
 from meninx._scan.limits import Limits
+from meninx._scan.lost_slices import with_lost_slices_counted
 from meninx._scan.map_names import map_by_bids_name, map_warning
 from meninx._scan.plausibility import is_unset, spacing_fault, with_plausible_geometry
 from meninx._scan.scan import Scan
@@ -243,7 +244,7 @@ def volume_scan(
         incomplete=source.incomplete,
         exclusion=exclusion,
     )
-    scan = with_dark_air(with_blank_slices_counted(scan))
+    scan = with_dark_air(with_lost_slices_counted(scan))
     if spacing_mm is not None:
         return cut_axially(_with_given_spacing(scan, spacing_mm))
     return cut_axially(with_plausible_geometry(scan))

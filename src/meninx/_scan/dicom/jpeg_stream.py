@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from meninx._errors import UnreadableFile
 
-# Frames of baseline and extended DCT and of lossless JPEG, all with Huffman codes (T.81, table B.1).
-_DCT_FRAMES, _LOSSLESS_FRAME = (0xC0, 0xC1), 0xC3
-_FRAMES = (*_DCT_FRAMES, _LOSSLESS_FRAME)
+# Frames of baseline, extended and lossless JPEG with Huffman codes (T.81, table B.1).
+_LOSSLESS_FRAME = 0xC3
+_FRAMES = (0xC0, 0xC1, _LOSSLESS_FRAME)
 _TABLES, _RESTART_INTERVAL, _SCAN = 0xC4, 0xDD, 0xDA
 # Markers without a length: the start of the image, restarts and TEM.
 _BARE = frozenset((0x01, *range(0xD0, 0xD9)))

@@ -9,10 +9,11 @@ from pydicom import Dataset
 
 from meninx._errors import UnreadableFile
 from meninx._scan.axial import cut_axially
-from meninx._scan.background import with_blank_slices_counted, with_dark_air, without_padding
+from meninx._scan.background import with_dark_air, without_padding
 from meninx._scan.dicom.pixels import LastFile
 from meninx._scan.frame import Frame
 from meninx._scan.limits import DEFAULT_LIMITS, Limits
+from meninx._scan.lost_slices import with_lost_slices_counted
 from meninx._scan.plausibility import with_plausible_geometry
 from meninx._scan.scan import Headers, Scan
 from meninx._scan.sequence import describes_other_contrast, sequence_of
@@ -63,7 +64,7 @@ def read_stack(
             incomplete=(*stack.incomplete, *first.source.incomplete),
             headers=Headers(headers),
         )
-        scan = with_plausible_geometry(with_dark_air(with_blank_slices_counted(scan)))
+        scan = with_plausible_geometry(with_dark_air(with_lost_slices_counted(scan)))
         return cut_axially(scan)
 
 
