@@ -24,6 +24,7 @@ from meninx._scan.map_names import map_by_bids_name, map_warning
 from meninx._scan.plausibility import is_unset, spacing_fault, with_plausible_geometry
 from meninx._scan.scan import Scan
 from meninx._scan.sequence import Acquisition, describes_other_contrast, sequence_from_text
+from meninx._scan.slice_order import with_slice_order_checked
 from meninx._scan.source import Source
 from meninx._scan.view import view_of
 from meninx._scan.warning import ScanWarning
@@ -244,7 +245,7 @@ def volume_scan(
         incomplete=source.incomplete,
         exclusion=exclusion,
     )
-    scan = with_dark_air(with_lost_slices_counted(scan))
+    scan = with_slice_order_checked(with_dark_air(with_lost_slices_counted(scan)))
     if spacing_mm is not None:
         return cut_axially(_with_given_spacing(scan, spacing_mm))
     return cut_axially(with_plausible_geometry(scan))

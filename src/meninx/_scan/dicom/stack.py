@@ -21,6 +21,7 @@ from meninx._scan.scan import Headers, Scan
 from meninx._scan.sequence import describes_other_contrast, sequence_of
 from meninx._scan.series import Stack
 from meninx._scan.series_parts import coinciding
+from meninx._scan.slice_order import with_slice_order_checked
 from meninx._scan.source import reading
 from meninx._scan.warning import ScanWarning
 
@@ -71,7 +72,8 @@ def read_stack(
             incomplete=(*stack.incomplete, *first.source.incomplete),
             headers=Headers(headers),
         )
-        scan = with_plausible_geometry(with_dark_air(with_lost_slices_counted(scan)))
+        scan = with_slice_order_checked(with_dark_air(with_lost_slices_counted(scan)))
+        scan = with_plausible_geometry(scan)
         return cut_axially(scan)
 
 
