@@ -21,7 +21,12 @@ from meninx._scan.geometry import (
 from meninx._scan.limits import Limits
 from meninx._scan.lost_slices import with_lost_slices_counted
 from meninx._scan.map_names import map_by_bids_name, map_warning
-from meninx._scan.plausibility import is_unset, spacing_fault, with_plausible_geometry
+from meninx._scan.plausibility import (
+    UNSET_TOLERANCE,
+    is_unset,
+    spacing_fault,
+    with_plausible_geometry,
+)
 from meninx._scan.scan import Scan
 from meninx._scan.sequence import Acquisition, describes_other_contrast, sequence_from_text
 from meninx._scan.slice_order import with_slice_order_checked
@@ -30,8 +35,8 @@ from meninx._scan.view import view_of
 from meninx._scan.warning import ScanWarning
 
 _UNSET_DIRECTIONS = (
-    "the file's axes are those of a bare array, without orientation: it may be upside down, and "
-    "its sides exchanged"
+    "the file's axes are those of a bare array, without orientation: it may be upside down, cut in "
+    "another plane than assumed, and its sides exchanged"
 )
 
 
@@ -248,7 +253,22 @@ def volume_scan(
     scan = with_slice_order_checked(with_dark_air(with_lost_slices_counted(scan)))
     if spacing_mm is not None:
         return cut_axially(_with_given_spacing(scan, spacing_mm))
-    return cut_axially(with_plausible_geometry(scan))
+    return cut_axially(_with_orientation_doubted(with_plausible_geometry(scan)))
+
+
+def _with_orientation_doubted(scan: Scan) -> Scan:
+    """Return a scan with a warning if its affine is that of a bare array, and says nothing.
+
+    No scanner has its origin in the first voxel.
+    """
+    known = {warning.code for warning in scan.warnings}
+    affine = np.asarray(scan.affine)
+    if not is_unset(affine) or np.abs(affine[:3, 3]).max() > UNSET_TOLERANCE:
+        return scan
+    if known & {"orientation_doubtful", "geometry_doubtful"} or not scan.is_volume:
+        return scan
+    warning = ScanWarning("orientation_doubtful", _UNSET_DIRECTIONS)
+    return replace(scan, warnings=(*scan.warnings, warning))
 
 
 def _with_given_spacing(scan: Scan, spacing_mm: Spacing) -> Scan:
