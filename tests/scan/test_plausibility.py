@@ -268,7 +268,7 @@ def test_sizes_in_the_order_of_other_axes_are_put_in_order(tmp_path, axes):
 def test_pixels_that_are_several_times_longer_than_wide_are_refused():
     volume = np.repeat(head(36, shape=(160, 192, 24)).voxels, 4, axis=0)
     stretched = Scan("head", volume, np.diag([0.3, 1.25, 6.0, 1.0]), slice_axis=2)
-    with pytest.raises(GeometryError, match="pixels of 0.30 x 1.25 mm"):
+    with pytest.raises(GeometryError, match=r"pixels of 0\.30 x 1\.25 mm"):
         with_plausible_geometry(stretched)
 
 

@@ -7,7 +7,6 @@ between slices (table in docs/reading.md).
 """
 
 from dataclasses import dataclass, replace
-from itertools import permutations
 
 import numpy as np
 
@@ -176,7 +175,9 @@ def _reordered(scan: Scan, claimed: Spacing) -> tuple[Spacing, int] | None:
     if scan.affine is None or scan.slice_axis is not None:
         return None
     found: dict[Spacing, int] = {}
-    for sizes in {_rounded(sizes) for sizes in permutations(claimed)} - {_rounded(claimed)}:
+    i, j, k = _rounded(claimed)
+    orders = {(i, j, k), (i, k, j), (j, i, k), (j, k, i), (k, i, j), (k, j, i)}
+    for sizes in orders - {(i, j, k)}:
         trial = replace(scan, affine=respaced(scan.affine, sizes))
         axis = trial.view.slice_axis
         across = [side for place, side in enumerate(sizes) if place != axis]

@@ -113,8 +113,8 @@ def _decoded_units(jpeg: _Stream, coded: bytes, expected: int) -> tuple[int, boo
     if jpeg.frame == _LOSSLESS_FRAME or others is None:
         units, place = _samples(first[0][ahead].tobytes(), expected)
     else:
-        lookups = (first[0], *others)
-        units, place = _blocks(*(lookup[ahead].tobytes() for lookup in lookups), expected)
+        bits, runs = (lookup[ahead].tobytes() for lookup in others)
+        units, place = _blocks(first[0][ahead].tobytes(), bits, runs, expected)
     is_whole = units == expected and 0 <= len(ahead) - place <= _SPARE_BITS
     return units, is_whole
 
