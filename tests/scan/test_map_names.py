@@ -4,7 +4,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from meninx._scan.map_names import map_by_bids_name, map_warning
+from meninx._scan.map_names import map_warning, name_warnings, refusal_by_bids_name
 from meninx._scan.reading import read_scans
 from meninx._scan.sequence import sequence_from_text
 
@@ -24,7 +24,7 @@ from meninx._scan.sequence import sequence_from_text
     ],
 )
 def test_bids_names_exclude_maps_and_masks(name):
-    assert map_by_bids_name(name).reason == "derived"
+    assert refusal_by_bids_name(name).reason == "derived"
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_bids_names_exclude_maps_and_masks(name):
     ],
 )
 def test_other_names_of_bids(name):
-    assert map_by_bids_name(name) is None
+    assert refusal_by_bids_name(name) is None
 
 
 @pytest.mark.parametrize(
@@ -93,10 +93,72 @@ def test_a_volume_has_the_exclusion_or_warning_of_its_name(tmp_path):
     assert stated.exclusion.reason == "derived"
     assert stated.exclusion.place.endswith("sub-9_T1map.nii")
     assert (plain.exclusion, plain.warnings, plain.sequence) == (None, (), "T1")
-    assert [warning.code for warning in doubted.warnings] == ["derived_doubtful"]
+    codes = [warning.code for warning in doubted.warnings]
+    assert codes == ["derived_doubtful", "other_contrast"]
+    assert doubted.other_contrast
     assert doubted.sequence == "unknown"
 
 
 @pytest.mark.parametrize("text", ["T1map", "patient_t2_map", "T1 mapping", "pd-maps", "t2Map post"])
 def test_a_map_has_no_sequence(text):
     assert sequence_from_text(text) == "unknown"
+
+
+@pytest.mark.parametrize("suffix", ["ct", "pet", "ses-2_trc-18FDG_pet", "spect", "meg"])
+def test_bids_names_of_other_machines_are_refused(suffix):
+    assert refusal_by_bids_name(f"sub-01_{suffix}.nii.gz").reason == "not_mr"
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("sub-01_dwi.nii.gz", "other_contrast"),
+        ("sub-01_swi.nii", "other_contrast"),
+        ("sub-01_angio.nii.gz", "other_contrast"),
+        ("sub-01_task-rest_bold.nii.gz", "other_contrast"),
+        ("sub-01_asl.nii.gz", "other_contrast"),
+        ("sub-01_m0scan.nii.gz", "other_contrast"),
+        ("sub-01_dir-AP_epi.nii.gz", "other_contrast"),
+        ("sub-01_sbref.nii.gz", "other_contrast"),
+        ("sub-01_T2starw.nii.gz", "other_contrast"),
+        ("sub-01_PDw.nii.gz", "other_contrast"),
+        ("sub-01_magnitude1.nii.gz", "other_contrast"),
+        ("AxDWI.mha", "other_contrast"),
+        ("swi_01.png", "other_contrast"),
+        ("CT_head.nii.gz", "not_mr_doubtful"),
+        ("headCT.nii.gz", "not_mr_doubtful"),
+        ("ct_to_t1.nii.gz", "not_mr_doubtful"),
+        ("FDG-PET.nrrd", "not_mr_doubtful"),
+        ("TC_craneo.nii", "not_mr_doubtful"),
+        ("tdm cerebrale.nii", "not_mr_doubtful"),
+        ("CT (12).png", "not_mr_doubtful"),
+        ("knee_T1.nii.gz", "not_brain_doubtful"),
+        ("T1knee.nii.gz", "not_brain_doubtful"),
+        ("spine_T2.nii.gz", "not_brain_doubtful"),
+        ("Knie_T1.nii", "not_brain_doubtful"),
+        ("rachis T2.nii", "not_brain_doubtful"),
+        ("rodilla-t1.mgz", "not_brain_doubtful"),
+        ("wervelkolom_t2.nii", "not_brain_doubtful"),
+        ("heup_T1.nii", "not_brain_doubtful"),
+        ("sub-01_bp-cspine_T2w.nii.gz", "not_brain_doubtful"),
+    ],
+)
+def test_names_of_other_scans_are_warned_of(name, code):
+    assert [warning.code for warning in name_warnings(name)] == [code]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("sub-DTI01_T1w.nii.gz", "sub-01_ses-pet_T1w.nii.gz", "sub-PD3_FLAIR.nii", "brain.nii.gz"),
+        *("sub-01_acq-postop_ce-gadolinium_T1w.nii.gz", "sub-CT07_T2w.nii.gz", "t1_to_dwi.nii.gz"),
+        *("CT017_T1.nii.gz", "PET-MR_T1.nii.gz", "petmr_t1.nii", "Rene_T1.nii", "Wade_flair.nii"),
+        *("BraTS-GLI-00000-000-t1n.nii.gz", "patient_M0_T1.nii", "UCSF-PDGM-0004_T1.nii.gz"),
+        *("Te-gl_0010.jpg", "1 no.jpeg", "IM_0001.png", "DU-5855-12-flair.webp", "scan_12.png"),
+        *("T1 angioma.nii", "diffuse_glioma_T2.nii", "CTR_001.nii", "head_neck_T1.nii", "T2w.nii"),
+        *("brain_spine_T2.nii", "sub-01_T1w_brain.nii.gz", "IXI002-Guys-0828-T1.nii.gz", "y12.bmp"),
+    ],
+)
+def test_ordinary_names_pass_without_a_word(name):
+    assert refusal_by_bids_name(name) is None
+    assert name_warnings(name) == ()

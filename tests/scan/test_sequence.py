@@ -2,8 +2,9 @@ import pytest
 
 from meninx._scan.sequence import (
     Acquisition,
-    describes_other_contrast,
+    contrast_warning,
     names_agent,
+    other_contrast,
     sequence_from_text,
     sequence_of,
 )
@@ -160,4 +161,81 @@ def test_sequence_of_names(name, expected):
     ],
 )
 def test_another_contrast_is_not_merely_an_unnamed_one(other, acquisition):
-    assert describes_other_contrast(acquisition) == other
+    assert bool(other_contrast(acquisition)) == other
+    warning = contrast_warning(acquisition)
+    assert (warning.code if warning else None) == ("other_contrast" if other else None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "ep2d_diff_b1000",
+            "SWI_Images",
+            "TOF_3D_multi-slab",
+            "ep2d_bold_moco",
+            "pcasl",
+            "3D ASL",
+        ),
+        *("tgse_pasl", "AxDWI", "3DTOF", "rsfMRI", "eADC", "DWI b1000 trace"),
+        *("Diffusionsbildgebung", "imagerie de diffusion", "difusión", "difusão", "diffusione"),
+        *("diffusie", "perfusión", "perfusione", "perfusie", "Suszeptibilität", "suscettibilità"),
+        *("susceptibilité", "Angiographie", "angiografía", "angio RM", "MRA head", "MRV", "Phlebo"),
+        *("temps de vol", "venografia", "PD TSE", "DP FSE", "Protonendichte", "densité de protons"),
+        *("densidad protónica", "T2 STIR", "T2*", "t2_star", "SWAN", "VenBOLD", "QSM", "DIR"),
+        *("PSIR", "3D CISS", "FIESTA-C", "T1rho", "APTw", "CEST", "MRSI", "gre_field_mapping"),
+        *("T2_GRE", "T2 EG", "T2 FFE", "MAGiC", "mp2rage_INV1", "ZTE", "fonctionnelle", "sbref"),
+        *(
+            "DWI FLAIR",
+            "DTI_64",
+            "NODDI",
+            "DSC perf",
+            "PDw",
+            "PDT2",
+            "cine",
+            "phase contrast",
+            "bSSFP",
+        ),
+    ],
+)
+def test_other_contrasts_by_their_names(text):
+    assert contrast_warning(Acquisition(text=text)).code == "other_contrast"
+    assert sequence_of(Acquisition(500, 10, text=text)) in ("unknown", "T1")
+    assert sequence_from_text(text) == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("words", "acquisition"),
+    [
+        ("a b-value of 1000", Acquisition(500, 10, b_value=1000.0)),
+        ("echo-planar imaging", Acquisition(scanning_sequence=frozenset({"EP"}))),
+        ("echo-planar imaging", Acquisition(5000, 90, None, frozenset({"EP"}), text="AX T2")),
+        ("STIR", Acquisition(5000, 60, 160, frozenset({"IR"}), text="t2_tirm_cor")),
+        ("proton density", Acquisition(3000, 15, None, frozenset({"SE"}), text="PD/T2 TSE")),
+        ("proton density", Acquisition(3000, 15, None, frozenset({"SE"}), text="AX T2 DE")),
+        ("T2, as a gradient echo", Acquisition(scanning_sequence=frozenset({"GR"}), text="T2")),
+        ("PCASL", Acquisition(500, 10, text="pcasl")),
+        ("PCASL", Acquisition(text="AX", protocol="pcasl")),
+        ("TR 1500 ms and TE 40 ms", Acquisition(1500, 40)),
+    ],
+)
+def test_other_contrasts_by_headers(words, acquisition):
+    assert other_contrast(acquisition) == words
+    assert sequence_of(acquisition) == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("sequence", "acquisition"),
+    [
+        ("T1", Acquisition(text="AX T1", protocol="BRAIN DWI SWI PERFUSION")),
+        ("FLAIR", Acquisition(text="FLAIR", protocol="MRI MRA BRAIN")),
+        ("T1c", Acquisition(text="AX T1 POST PERFUSION")),
+        ("T1", Acquisition(text="t1_to_dwi")),
+        ("T2", Acquisition(4000, 90, None, frozenset({"SE"}), text="PD/T2 TSE")),
+        ("T1", Acquisition(600, 12, None, frozenset({"SE"}), text="T1 cavernous angioma")),
+        ("FLAIR", Acquisition(9000, 120, 2500, frozenset({"IR"}), text="t2_tirm_tra")),
+    ],
+)
+def test_words_beside_a_sequence_are_no_other_contrast(sequence, acquisition):
+    assert sequence_of(acquisition) == sequence
+    assert contrast_warning(acquisition) is None

@@ -179,7 +179,8 @@ class StorageProvider:
 
     def _store(self, event: Event) -> int:
         sent = self._sent.setdefault(event.assoc, _Sent())
-        asked = str(event.request.AffectedSOPInstanceUID)
+        request: Any = event.request
+        asked = str(request.AffectedSOPInstanceUID)
         try:
             data = event.encoded_dataset()
             header = pydicom.dcmread(
@@ -196,7 +197,7 @@ class StorageProvider:
             return NOT_UNDERSTOOD
         study, instance, place = uids["StudyInstanceUID"], uids["SOPInstanceUID"], place_of(header)
         series = study, uids["SeriesInstanceUID"]
-        if faults := _faults_of(uids, str(header.get("SOPClassUID", "")), event.request):
+        if faults := _faults_of(uids, str(header.get("SOPClassUID", "")), request):
             log.warning("an instance was refused (0x%04x): %s", OTHER_DATA, "; ".join(faults))
             if all(map(is_uid, series)):
                 sent.series.add(series)

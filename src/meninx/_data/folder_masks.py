@@ -7,7 +7,7 @@ from pathlib import Path
 from meninx._data.items import normal_sequence, stem_of
 from meninx._errors import DataError
 from meninx._scan.header_words import word_set
-from meninx._scan.map_names import map_by_bids_name, map_warning
+from meninx._scan.map_names import map_warning, refusal_by_bids_name
 from meninx._scan.sequence import is_other_contrast
 
 MASK_WORDS = ("mask", "masks", "seg", "segm", "label", "labels", "segmentation", "dseg")
@@ -116,7 +116,7 @@ def _tumor_masks(masks: Sequence[Path]) -> list[Path]:
 
 
 def _is_map(path: Path) -> bool:
-    return map_by_bids_name(path.name) is not None or map_warning(path.name) is not None
+    return refusal_by_bids_name(path.name) is not None or map_warning(path.name) is not None
 
 
 def _words(path: Path) -> list[str]:

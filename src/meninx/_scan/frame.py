@@ -7,6 +7,7 @@ from meninx._errors import InputError
 from meninx._scan.scan import Sequence
 from meninx._scan.sequence import Acquisition
 from meninx._scan.source import Source
+from meninx._scan.warning import ScanWarning
 
 Triple = tuple[float, float, float]
 
@@ -102,6 +103,7 @@ class Frame:
         intercept: RescaleIntercept.
         unread: Names of unreadable rescaling attributes.
         exclusion: Why the slice is not scored; None if it is.
+        doubts: What the header's words put in doubt.
         promises: Numbers of instances that the header promises.
         pixels: Place of uncompressed pixels; None to decode the file by pydicom.
     """
@@ -129,6 +131,7 @@ class Frame:
     intercept: float = 0.0
     unread: tuple[str, ...] = ()
     exclusion: InputError | None = None
+    doubts: tuple[ScanWarning, ...] = ()
     promises: tuple[Promise, ...] = ()
     pixels: PixelPlace | None = None
 

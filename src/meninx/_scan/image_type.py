@@ -49,7 +49,11 @@ KINDS = (
         "Siemens MR conformance statement",
     ),
     _kind(
-        "derived", "a saved screen, not a slice", "SCREEN SAVE, SCREENSAVE, CAPTURE", "GE, Philips"
+        "derived",
+        "a saved screen, not a slice",
+        "SCREEN SAVE, SCREENSAVE, CAPTURE, SECONDARY CAPTURE, SCREENSHOT, SCREEN SHOT,"
+        "SCREEN CAPTURE, REPORT, OVERLAY",
+        "GE, Philips",
     ),
     _kind(
         "derived",
@@ -75,7 +79,8 @@ KINDS = (
         "a diffusion map",
         "ADC, EADC, EXP, AVERAGE DC, FRACTIONAL ANISOTROPY, FA, TRACEW, TRACE, COLFA, TENSOR,"
         "DTI, RA, MD, KURTOSIS, IVIM, MK, AD, RD, FRACT ANISO, ANISOTROPY, DIFFUSIVITY,"
-        "EXPONENTIAL, ISOTROPIC, FIBER, TRACTOGRAPHY",
+        "EXPONENTIAL, ISOTROPIC, FIBER, TRACTOGRAPHY, DIFFUSION ANISO, DIFFUSION ATTNTD,"
+        "DIFFUSION ISO, ATTNTD",
         "DICOM PS3.3 C.8.13.3.1; Siemens, GE",
     ),
     _kind(
@@ -111,14 +116,28 @@ KINDS = (
     _kind(
         "derived",
         "a difference of two images",
-        "SUBTRACTION, SUBTRACT, SUBTRACTED, SUB, DIFFERENCE",
+        "SUBTRACTION, SUBTRACT, SUBTRACTED, SUB, SUBTR, DIFFERENCE, DELTA",
         "DICOM PS3.3 C.7.6.16.2.1; Siemens",
     ),
     _kind(
         "derived",
+        "computed from several images, pixel by pixel",
+        "DIVISION, DIVIDE, DIV, RATIO, MULTIPLICATION, MULTIPLY, MULT, MUL, MAXIMUM, MAX, MINIMUM,"
+        "MIN, MASKED, MASK, QUANTITY, STD DEVIATION, STANDARD DEVIATION, VARIANCE",
+        "DICOM PS3.3 C.8.13.3.1 and C.8.16.1.4; Siemens",
+    ),
+    _kind("derived", "a synthetic image", "SYNTHETIC, SYNTHETIC MR, SYMRI, VIRTUAL", "GE, SyMRI"),
+    _kind(
+        "derived",
+        "a map of a measured quantity",
+        "TEMPERATURE, R COEFFICIENT, RHO, SCM, TCS, WATER FRACTION, SEGMENTATION",
+        "DICOM PS3.3 C.8.13.3.1 and C.8.13.3.1.1",
+    ),
+    _kind(
+        "derived",
         "a spectroscopic or functional map",
-        "SPECTROSCOPY, CSI, STDDEV, STD DEV, TTEST, FMRI, BOLD, TMAP, ZSCORE, Z SCORE, PEARSON,"
-        "ACTIVATION, CORRELATION",
+        "SPECTROSCOPY, CSI, STDDEV, STD DEV, TTEST, T TEST, FMRI, BOLD, TMAP, ZSCORE, Z SCORE,"
+        "PEARSON, ACTIVATION, CORRELATION",
         "DICOM PS3.3 C.8.13.3.1; Siemens",
     ),
 )

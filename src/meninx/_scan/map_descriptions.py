@@ -17,6 +17,7 @@ from meninx._scan.header_words import (
     DERIVED_BEGINNINGS,
     DERIVED_WORDS,
     DIFFUSION_INDICES,
+    DIFFUSION_MEANS,
     DIFFUSION_WORDS,
     DIXON_WORDS,
     FAT_WORDS,
@@ -35,7 +36,7 @@ from meninx._scan.header_words import (
     SUPPRESSED_BEGINNINGS,
     WATER_WORDS,
 )
-from meninx._scan.relevance import normalized
+from meninx._scan.relevance import normalized, without_accents
 
 
 def map_by_description(description: str, *, is_original: bool) -> UnsupportedScan | None:
@@ -49,15 +50,21 @@ def map_by_description(description: str, *, is_original: bool) -> UnsupportedSca
         The refusal; None if no word names a map, a mask, a projection, a phase, a difference or an
         image of fat.
     """
-    words = _counting(normalized(description).split())
-    named = _named(words, description) or ("" if is_original else _named_unless_original(words))
+    named = map_word(description, is_original=is_original)
     if not named:
         return None
     return UnsupportedScan(
-        f"by its description ({named}) a map, a mask, a projection, a phase, a difference or an "
-        "image of fat alone; send the original series",
+        f"by its description ({named}) a map, a mask, a projection, a rendering, a phase, a "
+        "difference, a synthetic image, a saved screen or an image of fat alone; send the original "
+        "series",
         reason="derived",
     )
+
+
+def map_word(description: str, *, is_original: bool) -> str:
+    """Return the word by which a description is that of a map; empty if there is none."""
+    words = _counting(normalized(description).split())
+    return _named(words, description) or ("" if is_original else _named_unless_original(words))
 
 
 def _counting(words: Sequence[str]) -> list[str]:
@@ -83,7 +90,7 @@ def _named(words: Sequence[str], description: str) -> str:
     phrase = MAP_PHRASES.search(" ".join(words))
     if phrase is not None:
         return phrase[0]
-    if POST_MINUS_PRE.search(description.upper()):
+    if POST_MINUS_PRE.search(without_accents(description.upper())):
         return "POST - PRE"
     if _is_of_fat(words, description):
         return "FAT"
@@ -131,6 +138,8 @@ def _names_map_unless_original(words: Sequence[str], place: int) -> bool:
     if word in DIFFUSION_INDICES:
         # A number follows a flip angle.
         return not following.isdigit() and (word == "FA" or not DIFFUSION_WORDS.isdisjoint(words))
+    if word in DIFFUSION_MEANS:
+        return not DIFFUSION_WORDS.isdisjoint(words)
     if word == "SUB":
         return not following[:1].isdigit() and not following.startswith(AFTER_SUB)
     if word in MAP_OR_ACQUISITION or _is_phase(words, place):

@@ -12,6 +12,7 @@ from meninx._errors import LimitExceeded, UnsupportedScan
 from meninx._scan.background import with_dark_air, without_padding
 from meninx._scan.kinds import check_content
 from meninx._scan.limits import DEFAULT_LIMITS, Limits
+from meninx._scan.map_names import name_warnings
 from meninx._scan.scan import Scan
 from meninx._scan.source import SNIFFED_BYTES, Source, reading
 from meninx._scan.view import PICTURE_VIEW
@@ -46,7 +47,15 @@ def read_picture(source: Source, limits: Limits = DEFAULT_LIMITS) -> Scan:
         check_content(data[:SNIFFED_BYTES], source.name)
         gray, colorfulness = _decode(data, limits)
         voxels = without_padding(gray.T[:, :, None], PICTURE_VIEW.slice_axis)
-        scan = Scan(source.name, voxels, colorfulness=colorfulness, incomplete=source.incomplete)
+        doubts = name_warnings(source.name.rsplit("/", 1)[-1])
+        scan = Scan(
+            source.name,
+            voxels,
+            colorfulness=colorfulness,
+            incomplete=source.incomplete,
+            other_contrast=any(doubt.code == "other_contrast" for doubt in doubts),
+            warnings=doubts,
+        )
         return with_dark_air(scan)
 
 

@@ -19,10 +19,14 @@ from meninx._scan.header_words import (
     LOCALIZER_ENDINGS,
     LOCALIZER_PAIRS,
     LOCALIZER_WORDS,
+    NEAR_PHANTOM_PAIN,
     OTHER_BEGINNINGS,
     OTHER_PHRASES,
     OTHER_WORDS,
+    PHANTOM_WORDS,
     PLACEHOLDERS,
+    QUALITY_PHRASES,
+    WHOLE_BODY_WORDS,
 )
 
 
@@ -30,9 +34,13 @@ from meninx._scan.header_words import (
 @lru_cache(1024)
 def normalized(text: str) -> str:
     """Return a text in capitals without accents, with a blank for other than letters and digits."""
-    plain = unicodedata.normalize("NFKD", text.upper().replace("Œ", "OE").replace("Æ", "AE"))
-    letters = "".join(letter for letter in plain if not unicodedata.combining(letter))
-    return re.sub(r"[^A-Z0-9*]+", " ", letters).strip()
+    return re.sub(r"[^A-Z0-9*]+", " ", without_accents(text.upper())).strip()
+
+
+def without_accents(text: str) -> str:
+    """Return a text in capitals without accents."""
+    plain = unicodedata.normalize("NFKD", text.replace("Œ", "OE").replace("Æ", "AE"))
+    return "".join(letter for letter in plain if not unicodedata.combining(letter))
 
 
 def not_of_head(part: str) -> str | None:
@@ -69,6 +77,29 @@ def other_body_part(*texts: str) -> str | None:
         return None
     phrases = (phrase for phrase in OTHER_PHRASES if phrase in " ".join(words))
     return next((word for word in words if _is_other(word)), None) or next(phrases, None)
+
+
+def is_whole_body(part: str) -> bool:
+    """Return whether a named part is the whole body, which has a head."""
+    return part in OTHER_PHRASES or part.startswith(WHOLE_BODY_WORDS)
+
+
+def names_phantom(text: str) -> str:
+    """Return the word by which a description is that of a phantom or of a quality control.
+
+    Args:
+        text: Descriptions; "phantom limb" is none.
+
+    Returns:
+        The word; empty if there is none.
+    """
+    words = normalized(text)
+    quality = QUALITY_PHRASES.search(words)
+    if quality is not None:
+        return quality[0]
+    if not NEAR_PHANTOM_PAIN.isdisjoint(words.split()):
+        return ""
+    return next((word for word in words.split() if word in PHANTOM_WORDS), "")
 
 
 def _shows_head(words: Sequence[str]) -> bool:

@@ -20,7 +20,7 @@ from meninx._scan.geometry import (
 )
 from meninx._scan.limits import Limits
 from meninx._scan.lost_slices import with_lost_slices_counted
-from meninx._scan.map_names import map_by_bids_name, map_warning
+from meninx._scan.map_names import name_warnings, refusal_by_bids_name
 from meninx._scan.plausibility import (
     UNSET_TOLERANCE,
     is_unset,
@@ -28,7 +28,7 @@ from meninx._scan.plausibility import (
     with_plausible_geometry,
 )
 from meninx._scan.scan import Scan
-from meninx._scan.sequence import Acquisition, describes_other_contrast, sequence_from_text
+from meninx._scan.sequence import sequence_from_text
 from meninx._scan.slice_order import with_slice_order_checked
 from meninx._scan.source import Source
 from meninx._scan.view import view_of
@@ -227,8 +227,8 @@ def volume_scan(
         InputError: If the voxels or the affine are invalid.
     """
     file_name = source.name.rsplit("/", 1)[-1]
-    exclusion = exclusion or map_by_bids_name(file_name)
-    doubt = map_warning(file_name) if exclusion is None else None
+    exclusion = exclusion or refusal_by_bids_name(file_name)
+    doubts = name_warnings(file_name) if exclusion is None else ()
     if exclusion is not None:
         exclusion = UnsupportedScan(str(exclusion), place=source.name, reason=exclusion.reason)
     single = [axis for axis, side in enumerate(voxels.shape) if side == 1]
@@ -244,9 +244,9 @@ def volume_scan(
         voxels=without_padding(voxels, cut_axis),
         affine=affine,
         sequence=sequence_from_text(file_name),
-        other_contrast=describes_other_contrast(Acquisition(text=file_name)),
+        other_contrast=any(doubt.code == "other_contrast" for doubt in doubts),
         slice_axis=slice_axis,
-        warnings=warnings if doubt is None else (*warnings, doubt),
+        warnings=(*warnings, *doubts),
         incomplete=source.incomplete,
         exclusion=exclusion,
     )

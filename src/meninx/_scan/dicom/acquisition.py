@@ -1,13 +1,13 @@
-"""Read the header values that determine the MR sequence: TR, TE, TI, contrast agent, descriptions.
+"""Read the header values that determine the MR sequence: times, contrast agent, descriptions.
 
 `sequence.sequence_of` turns them into T1, T1c, T2 or FLAIR.
 """
 
 import re
+from collections.abc import Sequence
 
 from pydicom import Dataset
 
-from meninx._scan.dicom.attributes import description_text
 from meninx._scan.dicom.values import FunctionalGroups, items, number, text, texts
 from meninx._scan.frame import SeriesFacts
 from meninx._scan.sequence import Acquisition, names_agent, sequence_of
@@ -21,21 +21,37 @@ def acquisition_of(dataset: Dataset) -> Acquisition:
         inversion_time=number(dataset, "InversionTime"),
         scanning_sequence=frozenset(texts(dataset, "ScanningSequence")),
         contrast_agent=_has_agent(dataset),
-        text=description_text(dataset),
+        text=_own_text(dataset, texts(dataset, "ImageType")),
+        protocol=text(dataset, "ProtocolName"),
+        b_value=number(dataset, "DiffusionBValue"),
     )
 
 
 def enhanced_acquisition(dataset: Dataset, groups: FunctionalGroups) -> Acquisition:
     """Return the acquisition of one frame of an enhanced file."""
     echo_planar = text(dataset, "EchoPlanarPulseSequence") == "YES"
+    frame_type = texts(groups["MRImageFrameTypeSequence"], "FrameType")
     return Acquisition(
         repetition_time=number(groups["MRTimingAndRelatedParametersSequence"], "RepetitionTime"),
         echo_time=number(groups["MREchoSequence"], "EffectiveEchoTime"),
         inversion_time=number(groups["MRModifierSequence"], "InversionTimes"),
         scanning_sequence=frozenset(("EP",) if echo_planar else ()),
         contrast_agent=_has_agent(dataset),
-        text=" ".join([description_text(dataset), text(dataset, "AcquisitionContrast")]),
+        text=f"{text(dataset, 'AcquisitionContrast')} {_own_text(dataset, frame_type)}",
+        protocol=text(dataset, "ProtocolName"),
+        b_value=number(groups["MRDiffusionSequence"], "DiffusionBValue"),
     )
+
+
+def _own_text(dataset: Dataset, types: Sequence[str]) -> str:
+    """Return what names the contrast of a series: values of ImageType, and descriptions.
+
+    The first two values of ImageType are not about the contrast. AngioFlag marks angiography.
+    """
+    angiography = "angio" if text(dataset, "AngioFlag") == "Y" else ""
+    names = ("SeriesDescription", "SequenceName", "PulseSequenceName")
+    described = (text(dataset, name) for name in names)
+    return " ".join(filter(None, (angiography, *types[2:], *described)))
 
 
 def _has_agent(dataset: Dataset) -> bool:

@@ -15,7 +15,7 @@ from meninx._scan.dicom.attributes import (
     position,
     rescale,
 )
-from meninx._scan.dicom.exclusion import not_brain, part_of_code
+from meninx._scan.dicom.exclusion import doubts_of, not_brain, part_of_code
 from meninx._scan.dicom.values import FunctionalGroups, items, number, text, texts, whole_number
 from meninx._scan.frame import Frame
 from meninx._scan.image_type import complex_part, kind_of_type, projection
@@ -50,7 +50,7 @@ def enhanced_frames(source: Source, dataset: Dataset, per_frame: Sequence[Datase
             "file again"
         )
     shared = next(iter(items(dataset, "SharedFunctionalGroupsSequence")), Dataset())
-    of_file = file_attributes(dataset)
+    of_file = {**file_attributes(dataset), "doubts": doubts_of(dataset)}
     places = _dimensions_of_places(dataset)
     return [
         _enhanced_frame(source, dataset, index, FunctionalGroups(own, shared), of_file, places)

@@ -1,5 +1,7 @@
 """Decide from a DICOM header whether an image is excluded: not MR, not a brain, no pixels."""
 
+from functools import lru_cache
+
 import pydicom
 from pydicom import Dataset
 
@@ -7,15 +9,21 @@ from meninx._errors import InputError, LimitExceeded, UnreadableFile, Unsupporte
 from meninx._scan.dicom.attributes import COLORED, description_text, is_derived, is_original
 from meninx._scan.dicom.species import animal
 from meninx._scan.dicom.values import items, number, numbers, text, texts, whole_number
+from meninx._scan.header_words import NAMES_OF_PEOPLE
 from meninx._scan.image_type import complex_part, kind_of_type, projection
 from meninx._scan.limits import Limits
 from meninx._scan.map_descriptions import map_by_description
+from meninx._scan.map_names import machine_warning
 from meninx._scan.relevance import (
     is_localizer,
     is_placeholder,
+    is_whole_body,
+    names_phantom,
     not_of_head,
     other_body_part,
 )
+from meninx._scan.sequence import sequence_from_text
+from meninx._scan.warning import ScanWarning
 
 MR_CLASSES = (
     pydicom.uid.MRImageStorage,
@@ -26,6 +34,9 @@ MR_CLASSES = (
 OTHER_MODALITIES = ("CT", "PT", "NM", "US", "CR", "DX", "XA", "RF", "MG", "OP")
 # Without these the pixels can't be decoded.
 _REQUIRED = ("Rows", "Columns", "BitsAllocated")
+_DESCRIPTIONS = ("SeriesDescription", "StudyDescription", "ProtocolName", "SequenceName")
+# Manufacturer of the simulated heads that meninx writes, which call themselves phantoms.
+_OWN_PHANTOM = "meninx phantom"
 NO_CLASS = "no SOPClassUID: not a DICOM image"
 
 
@@ -88,12 +99,78 @@ def _other_content(dataset: Dataset) -> UnsupportedScan | None:
     words = description_text(dataset)
     return (
         animal(dataset)
+        or _quality_control(dataset)
         or _other_part(dataset)
         or _localizer(words)
         or kind_of_type(texts(dataset, "ImageType"))
         or complex_part(text(dataset, "ComplexImageComponent"))
         or projection(text(dataset, "VolumeBasedCalculationTechnique"))
         or _map(dataset, words)
+    )
+
+
+def doubts_of(dataset: Dataset) -> tuple[ScanWarning, ...]:
+    """Return what the words of a header put in doubt without excluding the image.
+
+    Args:
+        dataset: Header of an MR image that is not excluded.
+
+    Returns:
+        Warnings `not_mr_doubtful` and `not_brain_doubtful`.
+    """
+    descriptions = tuple(text(dataset, name) for name in _DESCRIPTIONS)
+    named = () if text(dataset, "Manufacturer") == _OWN_PHANTOM else descriptions
+    if named:
+        named = (*named, text(dataset, "PatientName"))
+    both = text(dataset, "QualityControlImage").upper() == "BOTH"
+    return _doubts_by_words(descriptions, named, is_partly_phantom=both)
+
+
+# All slices of a series have the same descriptions.
+@lru_cache(1024)
+def _doubts_by_words(
+    descriptions: tuple[str, ...], of_phantoms: tuple[str, ...], *, is_partly_phantom: bool
+) -> tuple[ScanWarning, ...]:
+    """Return the doubts about a series by its descriptions, and by texts that may name phantoms."""
+    series, machine = descriptions[0], None
+    if sequence_from_text(series) == "unknown":
+        machine = machine_warning(series, "the description of the series")
+    named = "QualityControlImage BOTH" if is_partly_phantom else ""
+    named = named or next(filter(None, map(names_phantom, of_phantoms)), "")
+    doubts = (machine, _part_doubt(series, *descriptions), _phantom_doubt(named))
+    return tuple(filter(None, doubts))
+
+
+def _part_doubt(series: str, *descriptions: str) -> ScanWarning | None:
+    """Return a warning if the series' own description, or all together, name no head but a part."""
+    part = other_body_part(series) or other_body_part(*descriptions)
+    if part is None or part in NAMES_OF_PEOPLE or is_whole_body(part):
+        return None
+    return ScanWarning(
+        "not_brain_doubtful",
+        f"a description names {part!r}, although nothing else in the header says that this is no "
+        "head: if it does not show a head, this answer is invalid",
+    )
+
+
+def _phantom_doubt(named: str) -> ScanWarning | None:
+    """Return a warning if a word is that of a phantom; the patient's name is not repeated."""
+    if not named:
+        return None
+    return ScanWarning(
+        "not_brain_doubtful",
+        f"the header says {named}, as for a phantom or a quality control: if it does not show a "
+        "person's head alone, this answer is invalid",
+    )
+
+
+def _quality_control(dataset: Dataset) -> UnsupportedScan | None:
+    """Return why QualityControlImage excludes an image (DICOM PS3.3 C.8.13.1)."""
+    if text(dataset, "QualityControlImage").upper().strip() != "YES":
+        return None
+    return UnsupportedScan(
+        "the header says that it is an image of a phantom or for quality control; expected a brain",
+        reason="not_brain",
     )
 
 

@@ -15,7 +15,7 @@ from meninx._scan.dicom.attributes import (
     rescale,
 )
 from meninx._scan.dicom.enhanced import enhanced_frames
-from meninx._scan.dicom.exclusion import NO_CLASS, not_mr_slice, pixels_fault
+from meninx._scan.dicom.exclusion import NO_CLASS, doubts_of, not_mr_slice, pixels_fault
 from meninx._scan.dicom.file import DIRECTORY, parsed
 from meninx._scan.dicom.pixel_place import pixel_place
 from meninx._scan.dicom.values import items, number, text, texts, whole_number
@@ -89,4 +89,5 @@ def _classic_frame(source: Source, dataset: Dataset, excluded: InputError | None
         acquisition=acquisition_of(dataset),
         **rescale(dataset),
         exclusion=excluded,
+        doubts=doubts_of(dataset) if excluded is None else (),
     )

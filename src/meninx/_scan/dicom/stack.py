@@ -18,7 +18,7 @@ from meninx._scan.limits import DEFAULT_LIMITS, Limits
 from meninx._scan.lost_slices import with_lost_slices_counted
 from meninx._scan.plausibility import with_plausible_geometry
 from meninx._scan.scan import Headers, Scan
-from meninx._scan.sequence import describes_other_contrast, sequence_of
+from meninx._scan.sequence import contrast_warning, sequence_of
 from meninx._scan.series import Stack
 from meninx._scan.series_parts import coinciding
 from meninx._scan.slice_order import with_slice_order_checked
@@ -52,6 +52,11 @@ def read_stack(
         frames, affine, spacing = stack.placed()
         warnings += _unread_rescale(frames) + _contradiction(stack)
         first = frames[0]
+        b_value = max(frame.acquisition.b_value or 0.0 for frame in frames)
+        acquisition = replace(first.acquisition, b_value=b_value)
+        other_contrast = contrast_warning(acquisition)
+        warnings += (other_contrast,) if other_contrast else ()
+        warnings += tuple(dict.fromkeys(doubt for frame in frames for doubt in frame.doubts))
         limits.check_shape((first.shape[1], first.shape[0], len(frames)))
         voxels = np.empty((len(frames), *first.shape), dtype=np.float32)
         headers: dict[str, Callable[[], Dataset]] = {}
@@ -63,8 +68,8 @@ def read_stack(
             name=stack.name,
             voxels=without_padding(voxels.transpose(2, 1, 0), 2),
             affine=affine,
-            sequence=sequence_of(first.acquisition),
-            other_contrast=describes_other_contrast(first.acquisition),
+            sequence=sequence_of(acquisition),
+            other_contrast=other_contrast is not None,
             slice_axis=2,
             identity=stack.identity,
             positions_mm=spacing.positions_mm if spacing else None,
