@@ -116,10 +116,13 @@ def _without_mirrored(apart: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _short_way(apart: NDArray[np.float32]) -> float:
-    """Return the length of a short way through all slices, by joining the closest ends first.
+    """Measure a short way through all slices, found by joining the closest ends first.
 
     Args:
         apart: Difference of each pair of slices, shape (n, n).
+
+    Returns:
+        Sum of the differences along it.
     """
     count = len(apart)
     first, second = np.triu_indices(count, 1)

@@ -120,11 +120,14 @@ def _decoded_units(jpeg: _Stream, coded: bytes, expected: int) -> tuple[int, boo
 
 
 def _samples(bits: bytes, expected: int) -> tuple[int, int]:
-    """Follow the codes of lossless samples; return their number and the bit behind the last.
+    """Follow the codes of lossless samples.
 
     Args:
         bits: Bits up to the next code, for each bit of the data at which one may begin.
         expected: Number of samples to follow.
+
+    Returns:
+        Number of samples, and the bit behind the last.
     """
     place = 0
     for count in range(expected):
@@ -135,13 +138,16 @@ def _samples(bits: bytes, expected: int) -> tuple[int, int]:
 
 
 def _blocks(first: bytes, bits: bytes, runs: bytes, expected: int) -> tuple[int, int]:
-    """Follow the codes of DCT blocks; return their number and the bit behind the last.
+    """Follow the codes of DCT blocks.
 
     Args:
         first: Bits up to the next code, if the code is that of a block's first value.
         bits: Bits up to the next code, if it is that of another value.
         runs: Number of values that such a code stands for.
         expected: Number of blocks to follow.
+
+    Returns:
+        Number of blocks, and the bit behind the last.
     """
     place = 0
     for count in range(expected):
