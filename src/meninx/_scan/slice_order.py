@@ -37,7 +37,8 @@ def with_slice_order_checked(scan: Scan) -> Scan:
     """Check the order of the slices of a volume.
 
     Args:
-        scan: Volume; pictures, masks, and volumes of few or small slices are not checked.
+        scan: Volume; pictures, masks, incomplete scans, and volumes of few or small slices are not
+            checked.
 
     Returns:
         The same scan, or one with the warning `order_doubtful`.
@@ -45,7 +46,8 @@ def with_slice_order_checked(scan: Scan) -> Scan:
     Raises:
         GeometryError: If the slices certainly lie in another order than in the head.
     """
-    if not scan.is_volume or is_mask(scan.voxels):
+    # Blank slices are in no order; an incomplete scan is referred anyway.
+    if not scan.is_volume or scan.incomplete or is_mask(scan.voxels):
         return scan
     excess = order_excess(np.moveaxis(scan.voxels, scan.view.slice_axis, 0))
     if excess < _DOUBTED_EXCESS:
