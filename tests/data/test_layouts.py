@@ -2,6 +2,7 @@
 
 import csv
 import shutil
+from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -10,10 +11,12 @@ from PIL import Image
 
 from meninx._cli import labeled_data
 from meninx._cli.labeled_data import load_manifest, split_chooser
+from meninx._data.duplicates import Duplicates
+from meninx._data.facts import PictureFacts
 from meninx._data.folders import find_items
-from meninx._data.items import label_of
+from meninx._data.items import Item, label_of
 from meninx._data.prepare import load_data, prepare
-from meninx._data.survey import survey
+from meninx._data.survey import Survey, survey
 from meninx._data.understanding import label_conflicts, understood
 from meninx._errors import DataError, OptionError
 from tests.data.test_prepare import folder, picture_of  # noqa: F401 - a fixture
@@ -133,12 +136,19 @@ def test_pictures_are_labeled_by_masks_beside_them(tmp_path, suffix, word):
     assert [bool(item.mask) for item in items] == [False, True, False] * 2
 
 
+def tumor_mask(size):
+    """The mask of a tumor in the middle of a picture."""
+    mask = Image.new("L", size)
+    mask.paste(255, (size[0] // 3, size[1] // 3, size[0] // 2, size[1] // 2))
+    return mask
+
+
 def numbered(place, count=3):
     """Slices with a mask beside each, called by numbers alone."""
     place.mkdir(parents=True)
     for number in range(count):
         picture_of(number).resize((80, 96)).save(place / f"slice_{number:03}.png")
-        Image.new("L", (80, 96), 255).save(place / f"slice_{number:03}_mask.png")
+        tumor_mask((80, 96)).save(place / f"slice_{number:03}_mask.png")
 
 
 def test_folders_of_numbered_slices_are_people(tmp_path):
@@ -171,7 +181,7 @@ def test_masks_in_class_folders_make_no_persons(tmp_path):
     place.mkdir()
     for number in range(2):
         picture_of(number).save(place / f"glioma_{number}.png")
-        Image.new("L", (150, 170), 255).save(place / f"glioma_{number}_mask.png")
+        tumor_mask((150, 170)).save(place / f"glioma_{number}_mask.png")
     found = {
         (item.tumor_type, item.person, item.stack, bool(item.mask)) for item in find_items(tmp_path)
     }
@@ -467,3 +477,20 @@ def test_pictures_of_a_known_collection_lie_with_their_person(tmp_path):
         picture_of(number).save(place / f"BraTS-GLI-{number // 2:05}-10{number % 2}_s{number}.png")
     pictures, _ = prepare(tmp_path, folds=3)
     assert len({(picture.person, picture.fold) for picture in pictures}) == 3
+
+
+def test_many_folders_are_counted_and_few_are_named():
+    def lines(folders):
+        items = tuple(
+            Item(Path("data") / name / f"{tumor}.png", tumor=tumor, tumor_type=None)
+            for name in folders
+            for tumor in (True, False)
+        )
+        measured = tuple(PictureFacts(item.path, str(item.path)) for item in items)
+        copies = Duplicates((), np.arange(len(items)))
+        return understood(Survey((), items, measured, copies))[0]
+
+    assert "tumor: 2 from data/ann/, data/bob/" in lines(["ann", "bob"])
+    many = lines([f"case-{letter}" for letter in "abcdefgh"])
+    assert many.count("from 8 folders, such as data/case-a/") == 2
+    assert "case-b" not in many

@@ -1,10 +1,10 @@
 """Describe in words how a data set was understood, before it is used."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from meninx._data.items import Item, label_of
-from meninx._data.missing import listed, unreadable_folders
+from meninx._data.missing import MAX_NAMED, listed, unreadable_folders
 from meninx._data.survey import Survey
 
 WORDS = {"none": "no tumor", "unknown": "tumor", "masked": "labeled by their masks"}
@@ -60,8 +60,11 @@ def understood(found: Survey) -> list[str]:
         files, and slices with two labels.
     """
     lines = [*found.notes, f"understood as {'; '.join(_classes_of(found))}"]
-    if len(found.items) > 1 and not any(item.person for item in found.items):
+    without = sum(not item.person for item in found.items)
+    if len(found.items) > 1 and without == len(found.items):
         lines.append(_NO_PERSONS)
+    elif len(found.items) > 1 and without:
+        lines.append(f"no person is known of {without} of {len(found.items)} pictures and volumes")
     splits = splits_of(found)
     if splits:
         halves = ", ".join(f"{count} {name}" for name, count in sorted(splits.items()))
@@ -82,9 +85,16 @@ def _classes_of(found: Survey) -> list[str]:
     for item in found.items:
         folders[label_of_item(item)][_folder_name(item)] += 1
     return [
-        f"{WORDS.get(label, label)}: {names.total()} from {listed(f'{name}/' for name in names)}"
+        f"{WORDS.get(label, label)}: {names.total()} from {_folders_in_words(names)}"
         for label, names in sorted(folders.items())
     ]
+
+
+def _folders_in_words(names: Collection[str]) -> str:
+    """Return the folders of a class: their names, or of many the number and the first."""
+    if len(names) > MAX_NAMED:
+        return f"{len(names)} folders, such as {next(iter(names))}/"
+    return listed(f"{name}/" for name in names)
 
 
 def _conflict_line(found: Survey, conflicts: Sequence[Sequence[int]]) -> str:
