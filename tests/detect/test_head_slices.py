@@ -17,7 +17,6 @@ PARTS = {
     "on the right": np.s_[32:],
     "in front": np.s_[:, 50:],
     "behind": np.s_[:, :60],
-    "above": np.s_[:, :, :38],
 }
 
 
@@ -47,8 +46,17 @@ def test_the_side_at_which_a_head_is_cut_is_named(head, side, order, padding):
     assert f"beyond the scan {side}" in warning.text
 
 
-def test_without_an_orientation_the_largest_end_is_the_neck(head):
+def test_without_an_orientation_one_side_may_be_the_neck(head):
     doubt = (ScanWarning("orientation_doubtful", "not given"),)
     turned = Scan("bare", head.voxels.transpose(2, 1, 0), head.affine, warnings=doubt)
     assert cut_sides(turned) == []
     assert cut_sides(replace(turned, voxels=turned.voxels[:, :, :36])) == ["at a side"]
+
+
+def test_thick_slices_may_begin_within_the_head(head):
+    voxels = head.voxels[:, 8:-12:3]
+    affine = np.array(head.affine)
+    affine[:3, 1] *= 3
+    coronal = Scan("thick", voxels, affine, slice_axis=1)
+    assert cut_sides(coronal) == []
+    assert cut_sides(replace(coronal, voxels=voxels[:, 8:])) == ["in front"]
