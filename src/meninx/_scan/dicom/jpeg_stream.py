@@ -83,8 +83,7 @@ def check_pixels(stream: bytes) -> None:
     if not jpeg.components or not jpeg.tables:
         raise UnreadableFile("the JPEG stream is damaged: its header is cut; copy the file again")
     side = 1 if jpeg.frame == _LOSSLESS_FRAME else _BLOCK_SIDE
-    columns = -(-jpeg.columns // side)
-    units = -(-jpeg.rows // side) * columns
+    units = -(-jpeg.rows // side) * -(-jpeg.columns // side)
     interval = jpeg.restart or units
     parts = _RESTART.split(jpeg.coded) if jpeg.restart else [jpeg.coded]
     found = 0
@@ -98,8 +97,8 @@ def check_pixels(stream: bytes) -> None:
         if found == units:
             return
     raise UnreadableFile(
-        f"the JPEG stream is damaged: it does not hold the {jpeg.rows} rows of pixels that its "
-        f"header promises, at most {found // columns * side} of them; copy the file again"
+        f"the JPEG stream is damaged: of the {jpeg.rows} rows of pixels that its header promises, "
+        "some are missing or are other bytes; copy the file again"
     )
 
 
