@@ -107,7 +107,7 @@ def slices_of(row: Picture, members: Sequence[Picture]) -> Iterator[tuple[str, I
     scan = read_one(row.picture)
     if not scan.is_volume:
         image = scan.slice(0).image
-        yield "", image, read_picture_mask(row, image.shape)
+        yield "", image, read_picture_mask(row, image)
     elif row.mask is not None:
         yield from _counted(scan, read_mask(row.mask, scan))
     elif not row.tumor:

@@ -133,12 +133,19 @@ def test_pictures_are_labeled_by_masks_beside_them(tmp_path, suffix, word):
     assert [bool(item.mask) for item in items] == [False, True, False] * 2
 
 
+def tumor_mask(size):
+    """The mask of a tumor in the middle of a picture."""
+    mask = Image.new("L", size)
+    mask.paste(255, (size[0] // 3, size[1] // 3, size[0] // 2, size[1] // 2))
+    return mask
+
+
 def numbered(place, count=3):
     """Slices with a mask beside each, called by numbers alone."""
     place.mkdir(parents=True)
     for number in range(count):
         picture_of(number).resize((80, 96)).save(place / f"slice_{number:03}.png")
-        Image.new("L", (80, 96), 255).save(place / f"slice_{number:03}_mask.png")
+        tumor_mask((80, 96)).save(place / f"slice_{number:03}_mask.png")
 
 
 def test_folders_of_numbered_slices_are_people(tmp_path):
@@ -171,7 +178,7 @@ def test_masks_in_class_folders_make_no_persons(tmp_path):
     place.mkdir()
     for number in range(2):
         picture_of(number).save(place / f"glioma_{number}.png")
-        Image.new("L", (150, 170), 255).save(place / f"glioma_{number}_mask.png")
+        tumor_mask((150, 170)).save(place / f"glioma_{number}_mask.png")
     found = {
         (item.tumor_type, item.person, item.stack, bool(item.mask)) for item in find_items(tmp_path)
     }

@@ -140,7 +140,9 @@ def test_a_label_for_no_folder_is_said(data):
 def test_lone_masks_are_no_pictures(tmp_path):
     for stem in ("P1_1", "P1_2"):
         draw(tmp_path / f"P1/{stem}.png", 3)
-        Image.fromarray(np.full((96, 80), 255, np.uint8)).save(tmp_path / f"P1/{stem}_mask.png")
+        mask = Image.new("L", (80, 96))
+        mask.paste(255, (30, 30, 40, 40))
+        mask.save(tmp_path / f"P1/{stem}_mask.png")
     (tmp_path / "P1/P1_2.png").unlink()
     messages = []
     (item,) = find_items(tmp_path, None, messages.append)

@@ -214,10 +214,10 @@ def test_groups_of_a_table_are_kept(folder, tmp_path):
 
 
 def test_all_faults_of_a_table_are_reported_at_once(tmp_path):
-    (tmp_path / "t.csv").write_text("picture,tumor,tumor_type\na.png,2,none\nb.png,1,gliom\n")
+    (tmp_path / "t.csv").write_text("picture,tumor,tumor_type\na.png,2,none\nb.png,1,gliosis\n")
     with pytest.raises(DataError) as caught:
         prepare(tmp_path / "t.csv")
-    for part in ("a.png does not exist", "tumor is '2'", "tumor_type is 'gliom'"):
+    for part in ("a.png does not exist", "tumor is '2'", "tumor_type is 'gliosis'"):
         assert part in str(caught.value)
     with pytest.raises(OptionError, match="at least 2"):
         prepare(tmp_path / "t.csv", folds=1)
@@ -275,6 +275,9 @@ def slices(tmp_path):
     """A table of slices as collections have it: two people, two sequences, two hospitals."""
     root = tmp_path / "glioma-slices"
     root.mkdir()
+    mask = np.zeros((40, 50), np.uint8)
+    mask[10:20, 20:30] = 255
+    Image.fromarray(mask).save(root / "mask.png")
     lines = ["picture,mask,tumor,patient,site,slice,sequence,note"]
     for seed, (person, site) in enumerate([("A-1", "DU"), ("B-2", "HT")]):
         for number in (1, 2, 4):
@@ -282,7 +285,7 @@ def slices(tmp_path):
                 name = f"{person}-{number}-{sequence}.png"
                 noise = np.random.default_rng([seed, number, len(sequence)])
                 Image.fromarray(noise.integers(0, 255, (40, 50), np.uint8)).save(root / name)
-                mask = name if number == 2 else ""
+                mask = "mask.png" if number == 2 else ""
                 tumor = int(number == 2)
                 lines.append(f'{name},{mask},{tumor},{person},{site},{number},{sequence},"x, y"')
     (root / "manifest.csv").write_bytes("\r\n".join(lines).encode("utf-8-sig"))

@@ -114,13 +114,13 @@ def find_items(
         raise DataError(f"{data}: no such folder; name a folder of class folders or a manifest CSV")
     pictures, volumes, series, folders = _files_of(data, report)
     every = [*pictures, *volumes, *(folder / SERIES for folder in series)]
-    items, pictures = masked_pictures(data, pictures)
+    items, pictures = masked_pictures(data, pictures, report)
     if items:
         report(f"{data}: {len(items)} pictures are labeled by the masks beside them")
     items += _class_items(data, pictures, named, report)
     items += _series_items(data, series, named, report, alone=not items and not volumes)
     if is_bids(data, volumes):
-        found, notes = bids_items(data, volumes, named)
+        found, notes = bids_items(data, volumes, named, report)
         report(
             f"{data}: read as BIDS: {len(found)} volumes, labeled by masks in {DERIVATIVES} or by "
             + "participants.tsv"
@@ -341,7 +341,7 @@ def _volume_item(
         exam = exam_of_stem(path.name[: len(stem_of(path))])
     return Item(
         path,
-        tumor=None if mask else label != "none",
+        tumor=None if mask and label != "none" else label != "none",
         tumor_type=tumor_type_of(label),
         mask=mask,
         person=(folder / exam).as_posix(),

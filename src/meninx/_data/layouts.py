@@ -18,8 +18,11 @@ from meninx._data.items import (
     stem_of,
     tumor_type_of,
 )
+from meninx._data.manifest import raise_faults
 from meninx._data.mask_pictures import read_covered
-from meninx._data.tables import table_text, truth_of
+from meninx._data.mask_values import grouped
+from meninx._data.progress import Report
+from meninx._data.tables import table_rows, table_text, truth_of
 from meninx._errors import DataError
 
 # Gorgolewski et al. 2016, The brain imaging data structure.
@@ -97,7 +100,7 @@ def is_bids(data: Path, volumes: Iterable[Path]) -> bool:
 
 
 def bids_items(
-    data: Path, volumes: Sequence[Path], named: Mapping[str, str]
+    data: Path, volumes: Sequence[Path], named: Mapping[str, str], report: Report
 ) -> tuple[list[Item], list[str]]:
     """Return the anatomical volumes of BIDS, labeled by masks in derivatives or participants.tsv.
 
@@ -105,6 +108,7 @@ def bids_items(
         data: Folder of the collection.
         volumes: All volumes in it.
         named: Labels of subjects by their names, in small letters, as the user gave them.
+        report: Called with a sentence about short rows of participants.tsv.
 
     Returns:
         Items, and sentences about omissions.
@@ -114,7 +118,7 @@ def bids_items(
     """
     images = _bids_images(data, volumes)
     masks = _bids_masks(data, volumes)
-    by_subject = _participants(data)
+    by_subject = _participants(data, report)
     items, unlabeled = [], []
     for path in images:
         subject = path.relative_to(data).parts[0]
@@ -204,47 +208,45 @@ def _belongs(mask: Path, image: Path) -> bool:
     return sessions <= own and (not contrasts or _contrast(image) in contrasts)
 
 
-def _participants(data: Path) -> dict[str, str]:
+def _participants(data: Path, report: Report) -> dict[str, str]:
     """Return the labels of subjects in participants.tsv."""
     table = data / _BIDS_PARTICIPANTS
     if not table.is_file():
         return {}
-    reader = csv.DictReader(table_text(table, table.read_bytes()))
-    rows = list(reader)
-    columns = {name.lower(): name for name in reader.fieldnames or ()}
+    names = next(csv.reader(table_text(table, table.read_bytes())), [])
+    rows = table_rows(table, table_text(table, table.read_bytes()), names, report)
+    columns = {name.lower(): name for name in names}
     column = next((columns[name] for name in _DIAGNOSES if name in columns), None)
     if column is None or "participant_id" not in columns:
         return {}
     by_subject = {}
     for row in rows:
-        label = _label_of_diagnosis(_cell(row, column))
+        label = _label_of_diagnosis(row[column])
         if label is not None:
-            by_subject[_cell(row, columns["participant_id"])] = label
+            by_subject[row[columns["participant_id"]]] = label
     return by_subject
-
-
-def _cell(row: Mapping[str, str | None], column: str) -> str:
-    """Return the text of a cell; empty where the row is too short."""
-    return (row[column] or "").strip()
 
 
 def _label_of_diagnosis(text: str) -> str | None:
     return {"1": "unknown", "0": "none"}.get(truth_of(text)) or label_of(text)
 
 
-def masked_pictures(data: Path, pictures: Sequence[Path]) -> tuple[list[Item], list[Path]]:
+def masked_pictures(
+    data: Path, pictures: Sequence[Path], report: Report
+) -> tuple[list[Item], list[Path]]:
     """Return pictures with a mask beside them, such as `x.tif` with `x_mask.tif`.
 
     Args:
         data: Folder of the collection.
         pictures: All pictures in it.
+        report: Called with a sentence where a threshold decides that masks are empty.
 
     Returns:
         Items, labeled by their masks: slices of one person where a folder holds nothing else; and
         the pictures without a mask. Masks without a picture are in neither.
 
     Raises:
-        DataError: If a mask can't be read.
+        DataError: If a mask can't be read, or has values that no mask has.
     """
     by_stem = {(path.parent, path.stem): path for path in pictures}
     all_masks = [path for path in pictures if PICTURE_MASK.search(path.stem)]
@@ -256,11 +258,33 @@ def masked_pictures(data: Path, pictures: Sequence[Path]) -> tuple[list[Item], l
     taken: set[Path] = {*masks, *all_masks} if masks else set()
     rest = [path for path in pictures if path not in taken]
     numbered = _numbered_folders(data, masks)
-    items = [_masked(data, path, mask, path.parent in numbered) for path, mask in masks.items()]
+    faults: list[str] = []
+    said: list[str] = []
+    items = []
+    for path, mask in masks.items():
+        try:
+            has_tumor = _has_tumor(mask, said.append)
+        except DataError as error:
+            faults.append(str(error))
+            continue
+        items.append(_masked(data, path, mask, has_tumor, path.parent in numbered))
+    raise_faults(data, faults)
+    for sentence in grouped(said):
+        report(sentence)
     return items, rest
 
 
-def _masked(data: Path, path: Path, mask: Path, in_numbered: bool) -> Item:
+def _has_tumor(mask: Path, report: Report) -> bool:
+    """Return whether a mask is not empty; report a threshold that makes it empty."""
+    said: list[str] = []
+    has_tumor = bool(read_covered(mask, said.append).any())
+    if not has_tumor:
+        for sentence in said:
+            report(sentence)
+    return has_tumor
+
+
+def _masked(data: Path, path: Path, mask: Path, has_tumor: bool, in_numbered: bool) -> Item:
     folder = path.relative_to(data).parent
     # A folder is a person's if its pictures are named after it; a class's may be, too.
     label = label_of(path.parent.name)
@@ -268,12 +292,12 @@ def _masked(data: Path, path: Path, mask: Path, in_numbered: bool) -> Item:
     person = _person_folder(path.parent).name if is_person else ""
     number = _POSITION.search(path.stem)
     position = int(number[1]) if person and number else None
-    tumor = bool(read_covered(mask).any())
     return Item(
         path,
-        tumor=tumor,
-        tumor_type=tumor_type_of(label) if tumor else None,
-        mask=mask if tumor else None,
+        # A tumor in a class without one is a contradiction, found where the mask is compared.
+        tumor=has_tumor and label != "none",
+        tumor_type=tumor_type_of(label) if has_tumor else None,
+        mask=mask if has_tumor else None,
         person=person,
         stack=str(folder) if position is not None else "",
         position=position,

@@ -3,18 +3,22 @@
 import csv
 import hashlib
 import io
+import logging
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from meninx._data.items import Item, normal_sequence, tumor_type_of, words_of
+from meninx._data.progress import Report
 from meninx._data.rows import parse_row
-from meninx._data.tables import table_text
+from meninx._data.tables import is_void, table_rows, table_text, truth_of
 from meninx._errors import DataError
 from meninx._scan.kinds import VOLUME_SUFFIXES
+
+log = logging.getLogger(__name__)
 
 MANIFEST_NAME = "manifest.csv"
 COLUMNS = ("id", "picture", "mask", "tumor", "tumor_type", "group", "fold", "source")
@@ -40,6 +44,12 @@ _ALIASES = {
         """),
     "tumor_type": ("tumour_type",),
 }
+# Aliases that mean the same where they stand beside the column; a class may be anything.
+_TRUTH_ALIASES = words_of("tumour has_tumor tumeur tumore")
+# Columns whose cells name something, or nothing where a program writes `nan`.
+_NAMING = set(
+    words_of("mask tumor_type group source person site sequence stack slice gap_mm split")
+)
 _MAX_FAULTS = 20
 # Advice for folds that share a slice or a person.
 SPLIT_AGAIN = (
@@ -184,28 +194,62 @@ def _manifest_path(data: Path) -> Path:
     return path
 
 
-def read_rows(path: Path, raw: bytes, needed: Iterable[str]) -> list[dict[str, str]]:
+def read_rows(
+    path: Path, raw: bytes, needed: Iterable[str], report: Report = log.warning
+) -> list[dict[str, str]]:
     """Return a CSV file's rows.
 
     Args:
         path: Path of the file, for messages.
         raw: Bytes of the file, as `table_text` reads them.
         needed: Names of columns that must be there, themselves or by an alias.
+        report: Called with a sentence about short rows, cells that say nothing, and columns that
+            contradict the one that counts.
 
     Returns:
         One dictionary a row, aliases renamed; short rows are filled with empty texts.
 
     Raises:
-        DataError: If the file is no table or columns are missing.
+        DataError: If the file is no table, columns are missing, two of one name differ, or a row
+            has more cells than the heading.
     """
     names = read_header(path, raw)
     _check_columns(path, names, needed)
-    reader = csv.DictReader(_text_of(path, raw), names, restval="")
-    try:
-        _, *rows = reader
-    except csv.Error as error:
-        raise DataError(f"{path}: after line {reader.line_num}: {error}") from error
-    return [{key: value for key, value in row.items() if key is not None} for row in rows]
+    rows = table_rows(path, _text_of(path, raw), _with_unique_extras(names), report)
+    _blank_void_cells(path, rows, report)
+    for said in _differing_aliases(rows):
+        report(f"{path}: {said}")
+    return rows
+
+
+def _blank_void_cells(path: Path, rows: Iterable[dict[str, str]], report: Report) -> None:
+    """Empty the cells that name nothing, such as the person `nan`, in place, and report them."""
+    found: Counter[tuple[str, str]] = Counter()
+    for row in rows:
+        for name in _NAMING & row.keys():
+            text = row[name].strip()
+            # These two words are labels.
+            is_label = name == "tumor_type" and text.lower() in ("none", "unknown")
+            if text and is_void(text) and not is_label:
+                row[name] = ""
+                found[name, text] += 1
+    for (name, text), count in sorted(found.items()):
+        report(f"{path}: {name} is {text!r} in {count} rows, which names none: taken as not given")
+
+
+def _differing_aliases(rows: Sequence[Mapping[str, str]]) -> Iterator[str]:
+    """Yield a sentence for each further column of tumors that differs from the one that counts."""
+    if not rows or "tumor" not in rows[0]:
+        return
+    for alias in _TRUTH_ALIASES:
+        differing = [
+            row for row in rows if row.get(alias) and truth_of(row[alias]) != truth_of(row["tumor"])
+        ]
+        if differing:
+            yield (
+                f"column {alias} differs from tumor in {len(differing)} of {len(rows)} rows; "
+                "tumor counts"
+            )
 
 
 def _check_columns(path: Path, names: Sequence[str], needed: Iterable[str]) -> None:
@@ -246,13 +290,25 @@ def _without_aliases(names: Sequence[str]) -> list[str]:
     """Return names of columns, an alias replaced by the column's name where that is missing."""
     names = list(names)
     for name, aliases in _ALIASES.items():
-        alias = next((alias for alias in aliases if alias in names), None)
         # Beside the type a column "class" or "label" may be anything.
         if name == "tumor" and "tumor_type" in names:
-            continue
+            aliases = _TRUTH_ALIASES
+        alias = next((alias for alias in aliases if alias in names), None)
         if name not in names and alias is not None:
-            names[names.index(alias)] = name
+            names = [name if own == alias else own for own in names]
     return names
+
+
+def _with_unique_extras(names: Sequence[str]) -> list[str]:
+    """Return names of columns; the second `note` becomes `note#2`, but not the second `tumor`."""
+    known = {"", *COLUMNS, *_FURTHER_COLUMNS}
+    count: Counter[str] = Counter()
+    unique = []
+    for name in names:
+        count[name] += 1
+        is_first = count[name] == 1 or name in known
+        unique.append(name if is_first else f"{name}#{count[name]}")
+    return unique
 
 
 def stack_faults(rows: Iterable[Picture | Item]) -> list[str]:

@@ -23,19 +23,24 @@ from meninx._data.manifest import (
     read_manifest,
     write_manifest,
 )
+from meninx._data.mask_values import grouped
 from meninx._data.missing import check_classes
 from meninx._data.progress import Progress, Report, silent
+from meninx._data.stacks import CONTRADICTION, read_picture_mask
 from meninx._data.survey import Survey, survey
 from meninx._data.table_items import picture_of
 from meninx._data.volume_masks import read_mask, tumor_area
-from meninx._errors import DataError, OptionError
+from meninx._errors import DataError, InputError, OptionError
 from meninx._scan.kinds import PICTURE_SUFFIXES
+from meninx._scan.raster import read_gray
 from meninx._scan.reading import read_one
+from meninx._scan.scan import Scan
 
 _A_LATER_RULE = (
     "Later rules win: add one that keeps the group together, such as --fold 'person=NAME:1' for a "
     "person of two sites"
 )
+_EMPTY_MASK = "the mask is empty although the volume is labeled a tumor; the mask counts: no tumor"
 Split = Literal["grouped", "given", "mended", "random"]
 _DEFAULT_FOLDS = 5
 # Where a collection names its own test half, that is the first fold.
@@ -77,8 +82,8 @@ def prepare(
         The rows, without unreadable pictures, and the survey.
 
     Raises:
-        DataError: If nothing is found, no readable picture of one of two classes, or folds share a
-            slice or a person.
+        DataError: If nothing is found, no readable picture of one of two classes, masks can't be
+            used or contradict the labels, or folds share a slice or a person.
         OptionError: If there are fewer than two folds, or a rule matches nothing.
     """
     if folds < 2:
@@ -90,12 +95,8 @@ def prepare(
     kept = [index for index, facts in enumerate(found.facts) if facts.error is None]
     clusters = found.clusters
     groups = _group_names(found, kept, clusters)
-    without_affine: list[str] = []
-    pictures = [
-        _row(found, index, groups[clusters[index]], without_affine.append) for index in kept
-    ]
-    if without_affine:
-        found = replace(found, notes=(*found.notes, _first_of(without_affine)))
+    pictures, notes = _rows(found, [(index, groups[clusters[index]]) for index in kept], data)
+    found = replace(found, notes=(*found.notes, *notes))
     pictures = _unique_ids(pictures)
     chosen = split if isinstance(split, str) else split(found)
     pictures = _in_folds(pictures, chosen, folds, seed, rules)
@@ -107,8 +108,12 @@ def prepare(
 def _check_leaks(pictures: Sequence[Picture], data: Path | Sequence[Path], remedy: str) -> None:
     """Check that no folds share a slice or a person."""
     leaks = leaks_of(pictures)
-    place = data if isinstance(data, Path) else ", ".join(map(str, data))
-    raise_faults(place, leaks, leaks, remedy)
+    raise_faults(_place_of(data), leaks, leaks, remedy)
+
+
+def _place_of(data: Path | Sequence[Path]) -> Path | str:
+    """Return the data set's name for messages."""
+    return data if isinstance(data, Path) else ", ".join(map(str, data))
 
 
 def load_data(
@@ -183,30 +188,69 @@ def _group_names(found: Survey, indices: Sequence[int], clusters: Sequence[int])
     }
 
 
+def _rows(
+    found: Survey, places: Sequence[tuple[int, str]], data: Path | Sequence[Path]
+) -> tuple[list[Picture], list[str]]:
+    """Return items as rows of the manifest, compared with their masks, and what was assumed.
+
+    Args:
+        found: Survey of the data set.
+        places: Index and group of each item.
+        data: The data set, for messages.
+
+    Returns:
+        The rows, and sentences about masks.
+
+    Raises:
+        DataError: If masks can't be used, or contradict the labels; with every fault found.
+    """
+    faults: list[str] = []
+    said: list[str] = []
+    rows = []
+    for index, group in places:
+        try:
+            rows.append(_row(found, index, group, said.append))
+        except DataError as error:
+            faults.append(str(error))
+    raise_faults(_place_of(data), faults)
+    return rows, grouped(said)
+
+
 def _row(found: Survey, index: int, group: str, report: Report) -> Picture:
     """Return an item as a row of the manifest; the mask of a volume decides on its label."""
-    item, facts = found.items[index], found.facts[index]
-    tumor, slices = item.tumor, ""
-    if item.mask is not None and item.path.suffix.lower() not in PICTURE_SUFFIXES:
-        scan = read_one(item.path)
-        with_tumor = np.flatnonzero(tumor_area(scan, read_mask(item.mask, scan, report)))
-        slices, tumor = ranges(with_tumor.tolist()), bool(with_tumor.size)
-    return replace(
+    item = found.items[index]
+    row = replace(
         picture_of(item, found.names[index], group),
-        mask=item.mask if tumor else None,
-        tumor=bool(tumor),
-        tumor_type=item.tumor_type if tumor else None,
-        sha256=facts.sha256,
+        sha256=found.facts[index].sha256,
         split=item.split,
-        tumor_slices=slices,
+    )
+    if item.mask is None:
+        return replace(row, tumor_type=item.tumor_type if row.tumor else None)
+    if item.path.suffix.lower() in PICTURE_SUFFIXES:
+        read_picture_mask(row, read_gray(item.path), report)
+        return row if row.tumor else replace(row, mask=None, tumor_type=None)
+    scan = read_one(item.path)
+    with_tumor = _slices_with_tumor(item.mask, scan, report)
+    tumor = bool(with_tumor.size)
+    if tumor and item.tumor is False:
+        raise DataError(f"{row.id}: {CONTRADICTION.format(mask=item.mask)}")
+    if item.tumor and not tumor:
+        report(f"{item.mask}: {_EMPTY_MASK}")
+    return replace(
+        row,
+        mask=item.mask if tumor else None,
+        tumor=tumor,
+        tumor_type=item.tumor_type if tumor else None,
+        tumor_slices=ranges(with_tumor.tolist()),
     )
 
 
-def _first_of(sentences: Sequence[str]) -> str:
-    """Return the first of sentences that differ only in the file, and the number of others."""
-    further = len(sentences) - 1
-    more = f"; so are {further} more" if further else ""
-    return f"{sentences[0]}{more}"
+def _slices_with_tumor(mask: Path, scan: Scan, report: Report) -> NDArray[np.intp]:
+    """Return the indices of a volume's slices that its mask marks."""
+    try:
+        return np.flatnonzero(tumor_area(scan, read_mask(mask, scan, report)))
+    except InputError as error:
+        raise DataError(str(error)) from error
 
 
 def _unique_ids(pictures: list[Picture]) -> list[Picture]:

@@ -1,5 +1,6 @@
 """Read the pictures of a stack as one scan, with the mask of its tumor."""
 
+import logging
 from collections.abc import Sequence
 from typing import cast
 
@@ -8,12 +9,18 @@ from numpy.typing import NDArray
 
 from meninx._data.manifest import Picture
 from meninx._data.mask_pictures import read_covered
+from meninx._data.mask_values import check_extent
+from meninx._data.progress import Report
 from meninx._errors import DataError, UnsupportedScan
+from meninx._scan.intensity import foreground
 from meninx._scan.plausibility import estimated_gap_mm
 from meninx._scan.raster import read_gray
 from meninx._scan.scan import Scan
 from meninx._scan.scan import Sequence as MrSequence
 
+log = logging.getLogger(__name__)
+
+CONTRADICTION = "labeled tumor-free, but its mask {mask} is not empty; correct one of them"
 # What a stack of axial slices covers, from the foramen magnum to above the crown.
 _STACK_EXTENT_MM = 160.0
 # Field of view of a picture that shows a whole head: its longer side.
@@ -53,7 +60,9 @@ def read_stack(members: Sequence[Picture]) -> tuple[Scan, NDArray[np.bool_]]:
     shape = _common_shape(images, ordered[0])
     blank = np.zeros(shape, dtype=np.float32)
     volume = np.stack([blank if image is None else image for image in images])
-    masks = np.stack([read_picture_mask(picture, shape) for picture in ordered])
+    masks = np.stack(
+        [read_picture_mask(picture, image) for picture, image in zip(ordered, volume, strict=True)]
+    )
     pixel = HEAD_MM / max(shape)
     gap = ordered[0].gap_mm or _stack_gap_mm(volume, pixel)
     affine = np.diag([pixel, pixel, gap, 1.0])
@@ -88,30 +97,35 @@ def _image_of(picture: Picture) -> NDArray[np.float32] | None:
         raise
 
 
-def read_picture_mask(picture: Picture, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+def read_picture_mask(
+    picture: Picture, image: NDArray[np.float32], report: Report = log.debug
+) -> NDArray[np.bool_]:
     """Return a picture's mask; any value may stand for tumor in its file.
 
     Args:
         picture: Row of a manifest.
-        shape: Rows and columns of the picture.
+        image: The picture's pixels, shape (h, w).
+        report: Called with a sentence where a threshold decides.
 
     Returns:
         Mask of that shape; all false where the row names no mask.
 
     Raises:
-        DataError: If the mask is empty, can't be read, has another size, or belongs to a picture
-            without tumor.
+        DataError: If the mask is empty, can't be read, has another size, has values that no mask
+            has, covers most of the head, or belongs to a picture without tumor.
     """
     if picture.mask is None:
-        return np.zeros(shape, dtype=np.bool_)
-    if not picture.tumor:
-        raise DataError(f"{picture.id}: a mask, but no tumor; correct the manifest")
-    covered = read_covered(picture.mask)
-    if not covered.any():
+        return np.zeros(image.shape, dtype=np.bool_)
+    covered = read_covered(picture.mask, report)
+    if not picture.tumor and covered.any():
+        raise DataError(f"{picture.id}: {CONTRADICTION.format(mask=picture.mask)}")
+    if picture.tumor and not covered.any():
         raise DataError(f"{picture.mask}: the mask of a tumor is empty; correct the manifest")
-    if covered.shape != tuple(shape):
+    if covered.shape != image.shape:
         raise DataError(
             f"{picture.mask}: the mask has {covered.shape[1]} x {covered.shape[0]} pixels, its "
-            f"picture {shape[1]} x {shape[0]}"
+            f"picture {image.shape[1]} x {image.shape[0]}"
         )
+    if covered.any():
+        check_extent(covered, foreground(image), str(picture.mask))
     return covered

@@ -157,7 +157,7 @@ def _collection(
     """
     table = data / MANIFEST_NAME if data.is_dir() else data
     items = (
-        read_table_items(table, parse_labels(labels))
+        read_table_items(table, parse_labels(labels), report)
         if table.is_file()
         else find_items(data, labels, report)
     )

@@ -1,24 +1,31 @@
 """Read the rows of a user's table as items."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
 from meninx._data.items import Item, label_of, normal_sequence, tumor_type_of
 from meninx._data.manifest import Picture, extra_of, raise_faults, read_rows, stack_faults
 from meninx._data.persons import known_person
+from meninx._data.progress import Report
 from meninx._data.rows import Row, parse_row
 from meninx._data.tables import NamedFiles, truth_of
 from meninx._errors import DataError
 from meninx._labels import TYPE_NAMES
 from meninx._scan.walking import missing_target
 
+log = logging.getLogger(__name__)
 
-def read_table_items(path: Path, named: Mapping[str, str]) -> list[Item]:
+
+def read_table_items(
+    path: Path, named: Mapping[str, str], report: Report = log.warning
+) -> list[Item]:
     """Return the rows of a user's table as items.
 
     Args:
         path: CSV file.
         named: Label of each folder name that the user gave a label.
+        report: Called with a sentence about cells that were taken as empty or do not count.
 
     Returns:
         One item a row.
@@ -26,7 +33,7 @@ def read_table_items(path: Path, named: Mapping[str, str]) -> list[Item]:
     Raises:
         DataError: If the table is empty or contradicts itself, or nothing labels its pictures.
     """
-    rows = read_rows(path, path.read_bytes(), ["picture"])
+    rows = read_rows(path, path.read_bytes(), ["picture"], report)
     if not rows:
         raise DataError(f"{path}: it lists no picture; expected a row for each")
     label = "" if {"tumor", "tumor_type"} & set(rows[0]) else _label_of_table(path, named)
@@ -130,12 +137,19 @@ def _truth_and_kind(tumor: str, kind: str) -> tuple[str, str]:
         Texts for `tumor` and `tumor_type`.
     """
     truth = truth_of(tumor)
-    # A number other than 0 and 1 names no class, and a question mark says that it is uncertain.
-    is_named = any(map(str.isalpha, tumor)) and "?" not in tumor
-    label = label_of(tumor) if is_named and not kind else None
+    kind = _label_in_words(kind) or kind
+    label = None if kind else _label_in_words(tumor)
     if truth not in ("0", "1", "") and label is not None:
         return ("0" if label == "none" else "1"), label
     return truth or {"": "", "none": "0"}.get(kind, "1"), kind
+
+
+def _label_in_words(cell: str) -> str | None:
+    """Return the label that the words of a cell name.
+
+    A number other than 0 and 1 names no class, and a question mark says that it is uncertain.
+    """
+    return label_of(cell) if any(map(str.isalpha, cell)) and "?" not in cell else None
 
 
 def read_rows_of_table(table: Path) -> list[Picture]:

@@ -4,10 +4,12 @@ import codecs
 import csv
 import io
 import re
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from meninx._data.items import words_of
+from meninx._data.progress import Report
 from meninx._errors import DataError
 from meninx._scan.kinds import PICTURE_SUFFIXES, TAR_SUFFIXES
 from meninx._scan.walking import files_below
@@ -27,6 +29,20 @@ NO = words_of("""
     0 0.0 0,0 false f no n nein falsch non faux não nao falso negative neg absent negativ
     negatif negativo negativa
     """)
+
+# Words for a missing value, in small letters and without signs: "-" and "?" leave nothing.
+_VOID = {
+    "",
+    *words_of("""
+    nan na none null nat nil nv unknown undefined missing unnamed noname notavailable
+    notapplicable notknown notgiven notspecified unspecified unbekannt keineangabe inconnu
+    desconocido desconhecido sconosciuto anonymous anonymized anonymised anonym anonymisiert
+    unknownpatient anonymouspatient
+    """),
+}
+# What Excel writes where a formula failed.
+_ERROR_VALUE = re.compile(r"#[A-ZÄÖÜ/0]+[!?]")
+_MAX_FAULTS = 20
 
 
 def table_text(path: Path, raw: bytes, *, bytes_kept: bool = False) -> io.StringIO:
@@ -60,6 +76,121 @@ def table_text(path: Path, raw: bytes, *, bytes_kept: bool = False) -> io.String
         raise DataError(f"{path}: line {reader.line_num}: {error}") from error
     plain.seek(0)
     return plain
+
+
+def table_rows(
+    path: Path, text: io.StringIO, names: Sequence[str], report: Report
+) -> list[dict[str, str]]:
+    """Return the rows below a table's heading by column.
+
+    Args:
+        path: Path of the file, for messages.
+        text: The table as `table_text` returns it.
+        names: Names of its columns.
+        report: Called with a sentence about short rows, as Excel writes them where the last cells
+            are empty.
+
+    Returns:
+        One dictionary a row that is not blank; missing cells are empty. A column without a name and
+        a text is left out. Of two of one name one is kept.
+
+    Raises:
+        DataError: If a row has more cells than the heading, unless they are empty, or if two
+            columns of one name differ.
+    """
+    found = _Cells(names)
+    reader = csv.reader(text)
+    try:
+        next(reader, None)
+        rows = [found.row(cells, f"line {reader.line_num}") for cells in filter(None, reader)]
+    except csv.Error as error:
+        raise DataError(f"{path}: after line {reader.line_num}: {error}") from error
+    if found.faults:
+        shown = "\n  ".join(found.faults[:_MAX_FAULTS])
+        more = len(found.faults) - _MAX_FAULTS
+        ending = f"\n  and {more} more" if more > 0 else ""
+        raise DataError(f"{path}: {len(found.faults)} faults\n  {shown}{ending}")
+    for sentence in found.said():
+        report(f"{path}: {sentence}")
+    return rows
+
+
+class _Cells:
+    """Makes rows of cells, and notes what does not fit the heading.
+
+    Args:
+        names: Names of the columns.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = names
+        self._short: list[str] = []
+        self._unnamed: list[str] = []
+        self.faults: list[str] = []
+
+    def row(self, cells: Sequence[str], place: str) -> dict[str, str]:
+        """Return the cells of a row by column.
+
+        Args:
+            cells: Texts of the row.
+            place: Its line, for messages.
+
+        Returns:
+            The cells of columns with a name.
+        """
+        missing = len(self._names) - len(cells)
+        if any(cells[len(self._names) :]):
+            surplus = ", ".join(filter(None, cells[len(self._names) :]))
+            self.faults.append(
+                f"{place}: {len(cells)} cells for {len(self._names)} columns; too many: {surplus}. "
+                "Put a cell that contains the separator in quotation marks"
+            )
+        if missing > 0:
+            self._short.append(place)
+        padded = [*cells, *[""] * missing]
+        if any(cell for name, cell in zip(self._names, padded, strict=False) if not name):
+            self._unnamed.append(place)
+        self.faults += _twofold(self._names, padded, place)
+        return {name: cell for name, cell in zip(self._names, padded, strict=False) if name}
+
+    def said(self) -> Iterator[str]:
+        """Yield a sentence about short rows, and one about columns without a name."""
+        if self._short:
+            yield (
+                f"fewer cells than columns ({_places(self._short)}); the missing ones are taken as "
+                "empty"
+            )
+        if self._unnamed:
+            yield f"a column without a name is left out ({_places(self._unnamed)})"
+
+
+def _places(places: Sequence[str]) -> str:
+    more = f" and {len(places) - 1} more" if len(places) > 1 else ""
+    return f"{places[0]}{more}"
+
+
+def _twofold(names: Sequence[str], cells: Sequence[str], place: str) -> Iterator[str]:
+    """Yield a sentence for each pair of named columns of one name whose cells differ."""
+    first: dict[str, str] = {}
+    for name, cell in zip(names, cells, strict=False):
+        if name and first.setdefault(name, cell) != cell:
+            yield (
+                f"{place}: two columns are named {name}, and differ: {first[name]!r} and {cell!r}; "
+                "rename one of them"
+            )
+
+
+def is_void(text: str) -> bool:
+    """Return whether a cell stands for a missing value.
+
+    Args:
+        text: Cell, such as `nan`, `N/A`, `-`, `#REF!` or `unknown`.
+
+    Returns:
+        Whether it names nothing and nobody.
+    """
+    word = re.sub(r"[\W_]", "", text.casefold())
+    return word in _VOID or _ERROR_VALUE.fullmatch(text.strip()) is not None
 
 
 def is_above_heading(line: str) -> bool:

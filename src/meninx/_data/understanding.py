@@ -60,8 +60,11 @@ def understood(found: Survey) -> list[str]:
         files, and slices with two labels.
     """
     lines = [*found.notes, f"understood as {'; '.join(_classes_of(found))}"]
-    if len(found.items) > 1 and not any(item.person for item in found.items):
+    without = sum(not item.person for item in found.items)
+    if len(found.items) > 1 and without == len(found.items):
         lines.append(_NO_PERSONS)
+    elif len(found.items) > 1 and without:
+        lines.append(f"no person is known of {without} of {len(found.items)} pictures and volumes")
     splits = splits_of(found)
     if splits:
         halves = ", ".join(f"{count} {name}" for name, count in sorted(splits.items()))

@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from meninx._data.mask_values import check_extent, tumor_of
 from meninx._data.progress import Report
 from meninx._errors import DataError, UnsupportedScan
 from meninx._scan.geometry import Float64Array
-from meninx._scan.reading import read_scans
+from meninx._scan.intensity import foreground
+from meninx._scan.reading import read_labels
 from meninx._scan.scan import Scan
 
 log = logging.getLogger(__name__)
@@ -36,25 +38,33 @@ def read_mask(path: Path, scan: Scan, report: Report = log.debug) -> NDArray[np.
     index belong together.
 
     Args:
-        path: File of the mask, above 0 where there is tumor; may be empty.
+        path: File of the mask, see `mask_values.tumor_of`; may be empty.
         scan: Volume that the mask belongs to.
-        report: Called with a sentence where voxels were matched by index, without an affine.
+        report: Called with a sentence where voxels were matched by index, without an affine, or a
+            threshold decides.
 
     Returns:
         Mask in the shape of the scan's voxels.
 
     Raises:
-        DataError: If the mask lies elsewhere, covers another field, or has no affine and another
-            shape.
+        DataError: If the mask lies elsewhere, covers another field or most of the head, has values
+            that no mask has, or has no affine and another shape.
         InputError: If the mask can't be read.
     """
     try:
-        mask = _read(path)
+        mask = read_labels(path)
     except UnsupportedScan as error:
         if error.reason == "blank":
             return np.zeros(scan.voxels.shape, dtype=bool)
         raise
-    tumor = np.asarray(mask.voxels > 0)
+    tumor = _on_scan(tumor_of(mask.voxels, mask.name, report), mask, scan, report)
+    if tumor.any():
+        check_extent(tumor, foreground(scan.voxels), mask.name)
+    return tumor
+
+
+def _on_scan(tumor: NDArray[np.bool_], mask: Scan, scan: Scan, report: Report) -> NDArray[np.bool_]:
+    """Return a mask on the grid of a scan: by the affines, or by the index if one is unknown."""
     if _says_where(mask) and _says_where(scan):
         return tumor if _is_same_grid(mask, scan) else _on_grid(tumor, mask, scan)
     if scan.voxels.shape != tumor.shape:
@@ -64,14 +74,6 @@ def read_mask(path: Path, scan: Scan, report: Report = log.debug) -> NDArray[np.
         )
     report(f"{mask.name}: {_BY_INDEX}")
     return tumor
-
-
-def _read(path: Path) -> Scan:
-    """Return the only volume of a file, also where its header calls it a label map."""
-    scans = list(read_scans(path))
-    if len(scans) != 1:
-        raise DataError(f"{path}: {len(scans)} volumes, expected one mask")
-    return scans[0]
 
 
 def tumor_area(scan: Scan, mask: NDArray[np.bool_]) -> NDArray[np.intp]:

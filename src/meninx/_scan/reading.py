@@ -108,6 +108,33 @@ def read_one(path: Path) -> Scan:
     return scans[0]
 
 
+def read_labels(path: Path) -> Scan:
+    """Read the only scan of a file or folder as a mask.
+
+    Args:
+        path: A volume, whose voxels are kept as they are stored, but for NaN, which becomes 0. Any
+            other file or a folder is read as `read_scans` does.
+
+    Returns:
+        The mask, also where its header says that it is no image.
+
+    Raises:
+        DataError: If there is not exactly one.
+        InputError: If it can't be read, or all its voxels are equal.
+    """
+    with ExitStack() as opened:
+        sources, named = _sources(path, DEFAULT_LIMITS, lambda _: None, opened)
+        if named:
+            source = replace(sources[0], labels=True)
+            kind = kind_of(source.sniffed(DEFAULT_LIMITS), source.name, strict=True)
+            if kind not in (None, "dicom", "picture"):
+                return _reader_of(kind, None)(source, DEFAULT_LIMITS)
+    scans = list(read_scans(path))
+    if len(scans) != 1:
+        raise DataError(f"{path}: {len(scans)} volumes, expected one mask")
+    return scans[0]
+
+
 def read_files(files: Sequence[Path], limits: Limits = DEFAULT_LIMITS) -> Iterator[Scan | Unread]:
     """Read the scans of some files of a folder, ignoring other files there.
 

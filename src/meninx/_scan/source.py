@@ -56,6 +56,7 @@ class Source:
         size: Stored size, bytes.
         entry: Name in the archive; empty for a file on disk.
         container: Open archive: parsing its directory for each entry would take quadratic time.
+        labels: Whether it is read as a mask: its voxels are labels and no intensities.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Source:
     size: int
     entry: str = ""
     container: Container | None = None
+    labels: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", printable(self.name))

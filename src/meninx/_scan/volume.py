@@ -234,7 +234,7 @@ def volume_scan(
     cut_axis = view_of(affine, slice_axis, voxels.shape).slice_axis
     scan = Scan(
         name=source.name,
-        voxels=without_padding(voxels, cut_axis),
+        voxels=_labels_of(voxels) if source.labels else without_padding(voxels, cut_axis),
         affine=affine,
         sequence=sequence_from_text(file_name),
         other_contrast=any(doubt.code == "other_contrast" for doubt in doubts),
@@ -243,10 +243,32 @@ def volume_scan(
         incomplete=source.incomplete,
         exclusion=exclusion,
     )
+    if source.labels:
+        return scan
     scan = with_dark_air(with_blank_slices_counted(scan))
     if spacing_mm is not None:
         return cut_axially(_with_given_spacing(scan, spacing_mm))
     return cut_axially(with_plausible_geometry(scan))
+
+
+def _labels_of(voxels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the labels of a mask; voxels that are not a number are outside, label 0."""
+    missing = np.isnan(voxels)
+    labels = np.where(missing, np.float32(0), voxels) if missing.any() else voxels
+    low, high = float(labels.min()), float(labels.max())
+    if low == high != 0:
+        raise UnsupportedScan(
+            f"a mask without the value 0: all its voxels are {low:g}, so it does not say what is "
+            "outside of the tumor; write 0 there"
+        )
+    sides = (np.moveaxis(missing, axis, 0)[[0, -1]] for axis in range(missing.ndim))
+    is_inside = missing.any() and not any(side.any() for side in sides)
+    if missing.all() or (low == high and is_inside):
+        raise UnsupportedScan(
+            "a mask without a label above 0, whose NaN does not say where the tumor is; write 1 in "
+            "the tumor and 0 elsewhere"
+        )
+    return labels
 
 
 def _with_given_spacing(scan: Scan, spacing_mm: Spacing) -> Scan:

@@ -125,7 +125,7 @@ def _single(picture: Picture) -> Example:
     image = read_gray(picture.picture)
     mask = None
     if picture.mask is not None:
-        mask = read_picture_mask(picture, image.shape).astype(np.float32)
+        mask = read_picture_mask(picture, image).astype(np.float32)
     # Single pictures with a mask come from collections without tumor-free pictures or from unknown
     # ones, so they are not fair.
     return Example(image, mask, _facts(picture, mask is not None, fair=mask is None))

@@ -1,0 +1,161 @@
+"""What a table says twice, too much, too little or about nobody is never silent."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from meninx._data.items import words_of
+from meninx._data.manifest import read_rows
+from meninx._data.survey import survey
+from meninx._data.table_items import read_table_items
+from meninx._data.tables import is_void
+from meninx._data.understanding import understood
+from meninx._errors import DataError
+
+
+def rows_of(text, said=None):
+    report = (lambda sentence: pytest.fail(sentence)) if said is None else said.append
+    return read_rows(Path("t.csv"), text.encode(), ["picture"], report)
+
+
+def items_of(folder, text, said=None):
+    for name in ("a", "b"):
+        Image.new("L", (8, 8)).save(folder / f"{name}.png")
+    (folder / "t.csv").write_text(text, encoding="utf-8")
+    report = (lambda sentence: pytest.fail(sentence)) if said is None else said.append
+    return read_table_items(folder / "t.csv", {}, report)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("picture,tumor,tumor\na,1,1\nb,1,0\n", "line 3: two columns are named tumor, and differ"),
+        ("picture,Tumor,tumor\na,1,0\n", "named tumor, and differ: '1' and '0'"),
+        ("picture,label,label\na,1,0\n", "named tumor"),
+        ("picture,tumour,tumour,tumor_type\na,1,0,none\n", "named tumor"),
+        ("picture,patient,tumor,Patient\na,P1,1,P2\n", "named person"),
+        ("picture,picture,tumor\na,b,1\n", "named picture"),
+        ("picture,tumor,person\na,1,Doe, John\nb,0,Roe\n", "line 2: 4 cells for 3 .* John. Put"),
+        ("picture;tumor\na;1\n\nb;0;;x\n", "line 4: 4 cells for 2 columns; too many: x"),
+        ('picture,tumor\n"1",a,1\n', "line 2: 3 cells for 2 columns"),
+    ],
+)
+def test_tables_that_contradict_themselves_are_refused(text, message):
+    with pytest.raises(DataError, match=message):
+        rows_of(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "picture,tumor\na,1,\nb,0,,,\n",
+        "picture,tumor,,\na,1,,\nb,0\n".replace("b,0\n", "b,0,,\n"),
+        "picture,tumor\na,1\n\n\nb,0\n",
+        "picture,tumor,tumor\na,1,1\nb,0,0\n",
+        'picture,tumor\n"a",1\n"b","0"\n',
+    ],
+)
+def test_ordinary_tables_are_read_without_a_word(text):
+    assert [(row["picture"], row["tumor"]) for row in rows_of(text)] == [("a", "1"), ("b", "0")]
+
+
+def test_further_columns_of_one_name_are_all_kept():
+    (row,) = rows_of("picture,tumor,Date,Date\na,1,May,June\n")
+    assert (row["Date"], row["Date#2"]) == ("May", "June")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (",picture,tumor\n0,a,1\n1,b,0\n", "a column without a name is left out (line 2 and 1"),
+        ("picture,tumor,site\na,1,X\nb,0\n", "fewer cells than columns (line 3); the missing"),
+        ("picture,tumor,tumour\na,1,1\nb,0,1\n", "column tumour differs from tumor in 1 of 2 rows"),
+        ("picture,tumor,site\na,1,n/a\nb,0,X\n", "site is 'n/a' in 1 rows, which names none"),
+    ],
+)
+def test_what_does_not_count_is_said(text, sentence):
+    said = []
+    assert [(row["picture"], row["tumor"]) for row in rows_of(text, said)] == [
+        ("a", "1"),
+        ("b", "0"),
+    ]
+    assert len(said) == 1
+    assert sentence in said[0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *words_of(
+            "nan NaN None null n/a N.A. #N/A <NA> NaT unknown - -- \u2013 ? . #REF! #DIV/0! #NV"
+        ),
+        *("Unbekannt", "anonymous", "not available"),
+    ],
+)
+def test_words_for_nobody(tmp_path, text):
+    assert is_void(text)
+    said = []
+    items = items_of(tmp_path, f"picture,tumor,person\na.png,1,{text}\nb.png,0,P1\n", said)
+    assert [item.person for item in items] == ["", "P1"]
+    assert len(said) == 1
+    assert "person is" in said[0]
+
+
+@pytest.mark.parametrize("text", ["P1", "0", "7", "Nan Li", "Nunn", "#12", "unknown-3", "MNA"])
+def test_words_for_somebody(text):
+    assert not is_void(text)
+
+
+def test_missing_values_of_a_data_frame_are_empty_cells(tmp_path):
+    said = []
+    text = (
+        "picture,tumor,tumor_type,mask,group,slice,stack\n"
+        "a.png,1,unknown,nan,NaN,nan,NaN\nb.png,0,nan,nan,NaN,nan,NaN\n"
+    )
+    items = items_of(tmp_path, text, said)
+    assert [(i.tumor, i.mask, i.group, i.position, i.stack) for i in items] == [
+        (True, None, "", None, ""),
+        (False, None, "", None, ""),
+    ]
+    assert len(said) == 5
+
+
+@pytest.mark.parametrize("column", ["tumor", "tumor_type"])
+@pytest.mark.parametrize(
+    ("word", "tumor", "kind"),
+    [
+        ("normal", False, None),
+        ("Healthy", False, None),
+        ("no tumor", False, None),
+        ("No_Tumor", False, None),
+        ("Glioblastoma", True, "glioma"),
+        ("metastasis", True, None),
+    ],
+)
+def test_words_of_labels_mean_the_same_in_both_columns(tmp_path, column, word, tumor, kind):
+    items = items_of(tmp_path, f"picture,{column}\na.png,{word}\nb.png,glioma\n")
+    assert [(item.tumor, item.tumor_type) for item in items] == [(tumor, kind), (True, "glioma")]
+
+
+@pytest.mark.parametrize("word", ["2", "glioma?", "grade III", "no glioma"])
+def test_words_that_name_no_class_are_refused(tmp_path, word):
+    with pytest.raises(DataError, match="tumor_type is"):
+        items_of(tmp_path, f"picture,tumor_type\na.png,{word}\nb.png,glioma\n")
+
+
+def test_a_healthy_type_contradicts_a_tumor(tmp_path):
+    with pytest.raises(DataError, match="line 2: tumor is 1 but tumor_type is 'none'"):
+        items_of(tmp_path, "picture,tumor,tumor_type\na.png,1,healthy\nb.png,0,none\n")
+
+
+def test_pictures_without_a_person_are_counted_beside_others(tmp_path):
+    for number in range(3):
+        noise = np.random.default_rng(number).integers(0, 255, (40, 40), np.uint8)
+        Image.fromarray(noise).save(tmp_path / f"{number}.png")
+    table = tmp_path / "t.csv"
+    table.write_text("picture,tumor,person\n0.png,1,P1\n1.png,0,nan\n2.png,0,\n")
+    lines = understood(survey(table))
+    assert "no person is known of 2 of 3 pictures and volumes" in lines
+    assert any("person is 'nan' in 1 rows" in line for line in lines)
