@@ -204,7 +204,7 @@ def test_volumes_are_evaluated_against_their_masks(real_data, tmp_path):
 
 def test_the_shipped_detector_is_not_evaluated_on_what_it_was_fitted_on(real_data):
     """It learned from four folds, and the fifth fitted its operating points: all is seen."""
-    with pytest.raises(DataError, match="fitted on all 3843 pictures"):
+    with pytest.raises(DataError, match="learned from all 3843 pictures"):
         unseen(load_detector().card, read_manifest(real_data / "curated"))
 
 

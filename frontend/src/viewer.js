@@ -200,7 +200,7 @@ class Viewer {
 async function show(box, opinions) {
   const data = JSON.parse(document.getElementById("viewer-data").textContent);
   const elements = box.querySelectorAll(".pane");
-  const settings = new Settings(data.reader);
+  const settings = new Settings(data.reader, data.claimed ? {} : { heat: false });
   const [first, ...others] = data.panes;
   const viewer = new Viewer(box, data, await Pane.open(elements[0], first, first.plane, settings), settings);
   viewer.start();

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from meninx._errors import OptionError
+from meninx._errors import OptionError, counted
 from meninx._version import __version__
 
 SUMS, FACTS = "SHA256SUMS", "backup.json"
@@ -127,8 +127,8 @@ def facts_of(backup: Path) -> Mapping[str, Any]:
     if found != expected:
         wrong = {name for name, _ in expected.items() ^ found.items()}
         raise OptionError(
-            f"{backup}: {len(wrong)} files are missing, added or changed, such as {min(wrong)}; "
-            "take another backup"
+            f"{backup}: {counted(len(wrong), 'file')} missing, added or changed, such as "
+            f"{min(wrong)}; take another backup"
         )
     return facts
 

@@ -40,6 +40,12 @@ def printable(text: str) -> str:
     return escaped.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
+def counted(number: int, thing: str) -> str:
+    """Return a number of things, such as `1 study` or `2 studies`."""
+    many = f"{thing[:-1]}ies" if thing.endswith("study") else f"{thing}s"
+    return f"{number} {thing if number == 1 else many}"
+
+
 class MeninxError(Exception):
     """An error that meninx raises itself."""
 

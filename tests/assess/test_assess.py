@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -16,9 +18,12 @@ from meninx._assess.volumes import (
     pooled_auroc,
     within_auroc,
 )
+from meninx._data.duplicates import DuplicateGroup, Duplicates
+from meninx._data.survey import Survey
 from meninx._detect.findings import Findings
 from meninx._detect.loading import load_detector
 from meninx._errors import UnreadableFile
+from meninx._scan.warning import ScanWarning
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(-5, 5)), min_size=2, max_size=60))
@@ -44,7 +49,8 @@ def test_volumes_are_measured_against_their_mask(sick):
 
 def test_the_report_is_one_offline_page_and_trusts_no_name(sick, tmp_path):
     detector = load_detector()
-    found = detector.score(sick.scan)
+    warning = ScanWarning("copies_dropped", "2 slices were sent <twice>")
+    found = detector.score(replace(sick.scan, warnings=(warning,)))
     picture = tmp_path / "p.png"
     picture.write_bytes(b"\x89PNG")
     evil = UnreadableFile("broken <b>file</b>", place="<script>alert(1)</script>.dcm")
@@ -59,6 +65,8 @@ def test_the_report_is_one_offline_page_and_trusts_no_name(sick, tmp_path):
     assert "http" not in page
     assert "not for diagnosis" in page.lower()
     assert "data:image/png;base64," in page
+    assert "Warning: 2 slices were sent &lt;twice&gt;" in page
+    assert f"{found.hottest.index + 1} of {len(sick.scan)}</dd>" in page
 
 
 @pytest.mark.parametrize(
@@ -77,6 +85,7 @@ def test_the_report_is_one_offline_page_and_trusts_no_name(sick, tmp_path):
         ),
         ({"file": (0.6, 0.4, 0.8), "both": (0.8, 0.6, 0.9)}, "from both alone"),
         ({"file": (0.5, np.nan, np.nan)}, ""),
+        ({"file": (np.nan, np.nan, np.nan)}, "not known"),
         ({}, ""),
     ],
 )
@@ -85,3 +94,20 @@ def test_an_audit_says_what_its_probes_mean(intervals, said):
     verdict = Audit(None, probes, (), (), "pictures").verdict
     assert verdict.endswith(said) if said.endswith(".") else said in verdict
     assert bool(verdict) == bool(said)
+
+
+@pytest.mark.parametrize(
+    ("hashes", "cluster", "groups", "exact", "near"),
+    [
+        # Two equal files.
+        ("aab", [0, 0, 2], [("exact", (0, 1))], 1, 1),
+        # The same, and a third file that is a near copy of both.
+        ("aab", [0, 0, 0], [("exact", (0, 1)), ("near", (0, 1, 2))], 1, 2),
+        ("abc", [0, 1, 2], [], 0, 0),
+    ],
+)
+def test_copies_of_a_slice_include_the_byte_identical_ones(hashes, cluster, groups, exact, near):
+    found = tuple(DuplicateGroup(kind, members, 1.0) for kind, members in groups)
+    duplicates = Duplicates(found, np.array(cluster))
+    result = Audit(Survey((), tuple(hashes), (), duplicates), (), (), (), "pictures")
+    assert result.redundant == {"exact": exact, "near": near}

@@ -269,7 +269,7 @@ def test_evaluate_takes_a_function_of_a_file(data, tmp_path):
         ("odd", "returned 3"),
         ("missing", "no function missing"),
     ):
-        refused = meninx("evaluate", f"{model}:{name}", data, "--output", out)
+        refused = meninx("evaluate", f"{model}:{name}", data, "--output", tmp_path / "no")
         assert refused.returncode == 2
         assert message in refused.stderr
 

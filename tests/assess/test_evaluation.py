@@ -1,5 +1,6 @@
 import csv
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -11,13 +12,22 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from meninx._assess.cases import Case, Copies, score_cases, unseen
 from meninx._assess.claim import checklist, claim_answers
 from meninx._assess.data_audit import audit, write_audit
-from meninx._assess.evaluation import evaluate, evaluate_cases
-from meninx._assess.evaluation_report import Setting, verdict, write_evaluation
+from meninx._assess.evaluation import _advantage, evaluate, evaluate_cases
+from meninx._assess.evaluation_report import (
+    Setting,
+    referrals_in_words,
+    verdict,
+    write_evaluation,
+)
+from meninx._assess.intervals import Figure, bootstrap_weights
+from meninx._assess.offline_page import render_page
 from meninx._assess.shortcuts import probe_shortcuts
 from meninx._data.descriptors import descriptors_of, seen_slices
 from meninx._data.facts import sha256_of
 from meninx._data.manifest import Manifest, Picture
+from meninx._detect.calibration import Reference
 from meninx._detect.findings import Findings
+from meninx._detect.gate import NO_OOD_MODEL
 from meninx._detect.loading import load_detector
 from meninx._detect.model_card import NOT_RECORDED, SEEN_DIGITS
 from meninx._errors import DataError
@@ -173,7 +183,7 @@ def test_what_was_seen_is_left_out_with_its_group(detector, pictures):
     assert (selected.left_out, selected.copies) == (3, Copies(3, 0, known=True))
     everything = unseen(detector.card, Manifest(tuple(chosen), ""), allow_leaks=True)
     assert (len(everything.pictures), everything.left_out) == (6, 3)
-    with pytest.raises(DataError, match="fitted on all 3 pictures"):
+    with pytest.raises(DataError, match="the model learned from all 3 pictures"):
         unseen(detector.card, Manifest(tuple(chosen[:3]), ""))
 
 
@@ -215,9 +225,8 @@ def test_without_a_record_of_slices_there_is_no_verdict(pictures):
     result = evaluate(detector, Manifest(tuple(pictures[:6]), ""))
     assert result.copies == Copies(6, 0, known=False)
     assert verdict(result).startswith("No verdict. It is not recorded which slices")
-    # The same answers with a record: whatever the verdict is, there is one.
     known = replace(result, copies=Copies(6, 0, known=True))
-    assert not verdict(known).startswith("No verdict")
+    assert "not recorded" not in verdict(known)
 
 
 def test_types_are_measured_against_all_other_cases():
@@ -225,9 +234,12 @@ def test_types_are_measured_against_all_other_cases():
     other = {"glioma": 0.2, "meningioma": 0.8, "pituitary": 0.0}
     cases = [made(True, 0.9, "glioma", types=sure) for _ in range(5)]
     cases += [made(True, 0.8, "meningioma", types=other) for _ in range(4)]
-    cases += [made(True, 0.7, "meningioma", types=sure), made(True, 0.1, "unknown")]
-    cases += [made(False, 0.2) for _ in range(6)]
+    cases += [made(True, 0.7, "meningioma", types=sure), made(True, 0.1, "unknown", types=other)]
+    cases += [made(False, 0.2, types=sure) for _ in range(6)]
+    # Of other sequences: neither a miss nor a score of 0.
+    cases += [made(True, 0.9, "glioma"), made(True, 0.9, "meningioma"), made(False, 0.2)]
     result = evaluate_cases(cases, [])
+    assert result.as_json()["types"]["cases_without_types"] == 3
     rows, columns, counts = result.types
     assert rows == ("no tumor", "glioma", "meningioma", "unknown type")
     assert columns == ("no tumor", "glioma", "meningioma", "pituitary")
@@ -345,3 +357,66 @@ def test_an_audit_shows_copies_across_labels_and_splits(pictures, tmp_path):
     assert "different labels" in page
     assert "across the split" in page
     assert page.count("<figure>") == 2
+
+
+def test_referrals_are_counted_by_reason_and_what_is_never_answered_is_said():
+    cases = [made(True, 0.9), made(True, 0.6), made(False, 0.4), made(False, 0.1)]
+    changes = (
+        {},
+        {"decision": "refer", "reason": "not_calibrated"},
+        {"decision": "refer", "reference": Reference("pictures", 8, 30), "coverage": 0.95},
+        {"decision": "refer", "warnings": (NO_OOD_MODEL,)},
+    )
+    cases = [
+        replace(case, findings=replace(case.findings, **change))
+        for case, change in zip(cases, changes, strict=True)
+    ]
+    found = evaluate_cases(cases, [{"name": "m", "sha256": "0"}])
+    assert found.as_json()["referred"] == {"between_borders": 2, "not_calibrated": 1}
+    assert referrals_in_words(found).startswith("2 between the borders")
+    never, gate = found.limits
+    assert "never no tumor" in never
+    assert "may be scored" in gate
+
+
+def test_a_probe_that_learned_nothing_is_no_rival():
+    """A fit needs five cases on each side of a split: from eight it learns nothing."""
+    tumor = np.arange(8) % 2 == 0
+    features = {"file": [{"width": 100.0 + 50 * sick} for sick in tumor]}
+    (probe,) = probe_shortcuts(features, tumor, np.arange(8))
+    assert np.isnan(probe.auroc.value)
+    cases = [made(bool(n % 2), 0.1 + 0.8 * (n % 2), cluster=n) for n in range(8)]
+    result = evaluate_cases(cases, [])
+    assert result.advantage is None
+    assert verdict(result).startswith("No verdict: 4 independent groups with a tumor and 4")
+
+
+def test_a_model_has_to_be_better_than_chance_where_the_probes_are_worse():
+    rng = np.random.default_rng(0)
+    cases = [made(bool(n % 2), rng.random(), cluster=n) for n in range(40)]
+    cases = [
+        replace(case, facts={"file": {"width": float(rng.random())}}, findings=case.findings)
+        for case in cases
+    ]
+    result = evaluate_cases(cases, [])
+    (probe,) = result.probes
+    below = replace(probe, auroc=Figure(0.3, 0.2, 0.4))
+    model = result.figures["auroc"].value
+    answers = result.answers
+    weights = bootstrap_weights(answers.cluster)
+    worse = replace(below, probability=-answers.tumor.astype(float))
+    advantage = _advantage(answers, [worse], weights)
+    assert advantage.value == pytest.approx(model - 0.5)
+    assert "chance (0.5)" in verdict(replace(result, probes=(worse,), advantage=advantage))
+    nothing = replace(probe, auroc=Figure(np.nan, np.nan, np.nan))
+    unknown = replace(result, probes=(nothing,), advantage=None)
+    assert verdict(unknown).endswith("the shortcut probes learned nothing.")
+
+
+def test_a_picture_without_a_heat_map_has_the_scale_of_one_with():
+    """With a map there are two panels and the scale beside each other."""
+    case = made(True, 0.9)
+    entries = [(case, "data:a", None), (case, "data:b", "no heat map: no place stands out")]
+    page = render_page("misses.html", sections=[("Missed tumors", entries)])
+    both, alone = (int(width) for width in re.findall(r'width="(\d+)"', page))
+    assert alone < both / 2

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from meninx._assess.froc import ALL_LESIONS, froc_curve
+from meninx._assess.froc import ALL_LESIONS, FrocPoint, froc_curve, grown_together
+from meninx._assess.intervals import Figure
 from meninx._assess.lesions import PERCENTS, LesionResult
 
 NAN = float("nan")
@@ -68,3 +69,13 @@ def test_intervals_are_over_people():
 def test_without_a_lesion_there_is_no_curve():
     assert froc_curve([], np.empty(0, dtype=int)) == ()
     assert froc_curve([result_of([], [], false=3)], np.zeros(1, dtype=int)) == ()
+
+
+def test_heats_at_which_marks_have_grown_together_are_named():
+    marks = [0.0, 2.0, 3.0, 3.0, 1.0]
+    points = [
+        FrocPoint(heat, Figure(count, count, count), {}, {})
+        for heat, count in zip((0.9, 0.7, 0.5, 0.3, 0.1), marks, strict=True)
+    ]
+    assert grown_together(points) == {0.1}
+    assert grown_together([]) == frozenset()

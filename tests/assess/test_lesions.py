@@ -28,7 +28,7 @@ def findings_of(scan, hot):
         for row, column, heat in hot.get(index, ()):
             cells[row, column] = heat
         slices.append(SliceFinding(index, 0.5, (0, 0, index), cells, placement))
-    return Findings("volume", "scored", probability=0.5, slices=tuple(slices), is_volume=True)
+    return Findings("volume", "scored", probability=0.5, slices=tuple(slices), slice_count=24)
 
 
 def mask_of(scan, cells):

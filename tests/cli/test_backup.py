@@ -54,7 +54,7 @@ def saved(old):
     done = meninx("backup", old / "backup", "--web", old / "web", "--node", old / "node")
     running.close()
     assert done.returncode == 0, done.stderr
-    assert "web: 1 files, node: 2 files" in done.stdout
+    assert "web: 1 file, node: 2 files" in done.stdout
     return old / "backup"
 
 
@@ -112,7 +112,7 @@ def test_a_changed_byte_is_found_and_nothing_is_restored(saved, tmp_path):
     (copy / f"web/studies/{STUDY}/files/1.dcm").write_bytes(b"voxeL")
     done = meninx("restore", copy, "--web", tmp_path / "web")
     assert done.returncode == 2
-    assert f"1 files are missing, added or changed, such as web/studies/{STUDY}" in done.stderr
+    assert f"1 file missing, added or changed, such as web/studies/{STUDY}" in done.stderr
     assert not (tmp_path / "web").exists()
 
 
@@ -126,9 +126,7 @@ def test_studies_that_were_deleted_meanwhile_are_named(old, tmp_path):
     assert meninx("backup", tmp_path / "b", "--web", settings.data).returncode == 0
     done = meninx("restore", tmp_path / "b", "--web", tmp_path / "again")
     assert done.returncode == 0
-    assert f"1 studies were deleted while the backup was made, and have no files: {STUDY}" in (
-        done.stderr
-    )
+    assert f"1 study deleted while the backup was made, without files: {STUDY}" in (done.stderr)
 
 
 def refusals(saved: Path, there: Path) -> list[tuple[list[object], str]]:

@@ -1,5 +1,6 @@
 import csv
 import json
+import re
 import shlex
 import shutil
 import subprocess
@@ -31,6 +32,13 @@ def new_process(*arguments):
         text=True,
         check=False,
     )
+
+
+def test_the_list_of_verbs_has_whole_sentences():
+    shown = RUN.invoke(app, ["--help"], terminal_width=80).stdout.splitlines()
+    verbs = [line for line in shown if line.split()[:1] and line.split()[0] in VERBS]
+    assert len(verbs) == len(VERBS)
+    assert all(line.endswith(".") and not line.endswith("...") for line in verbs)
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -310,9 +318,16 @@ def test_train_evaluate_and_crossvalidate_from_class_folders(classes, tmp_path, 
     assert not metrics["leaking"]
     assert "Loss, accuracy and learning rate" in (report / "report.html").read_text()
     leaking = meninx(
-        "evaluate", run / "detector.onnx", classes, "--allow-leaks", "--output", report
+        "evaluate",
+        run / "detector.onnx",
+        classes,
+        "--allow-leaks",
+        "--output",
+        tmp_path / "leaking",
     )
     assert "LEAKING" in leaking.stdout
+    again = meninx("evaluate", run / "detector.onnx", classes, "--output", report)
+    assert (again.returncode, "holds an evaluation already" in again.stderr) == (2, True)
     folds = meninx(
         "crossvalidate", classes, "--recipe", recipe, "--epochs", 1, "--output", tmp_path / "cv"
     )
@@ -353,6 +368,34 @@ def test_off_a_terminal_a_record_is_one_line(tmp_path, monkeypatch):
         (tmp_path / name).write_bytes(b"no picture " * 40)
     done = meninx("predict", *(tmp_path / name for name in names))
     rows = done.stdout.splitlines()
-    assert len(rows) == 1 + len(names) + 1, done.stdout
-    assert [row.split()[-1] for row in rows[1:-1]] == ["again"] * 3, done.stdout
-    assert r"two\nlines.png" in rows[2]
+    assert len(rows) == 1 + 2 * len(names) + 1, done.stdout
+    for name, row, remark in zip(names, rows[1:4], rows[4:7], strict=True):
+        path = str(tmp_path / name).replace("\n", r"\n")
+        assert re.split(r"\s{2,}", row)[:2] == [path, "not readable"]
+        assert remark.startswith(f"{path}: ") and remark.endswith("again")
+
+
+def test_remarks_leave_the_table_narrow(tmp_path, studies, monkeypatch):
+    monkeypatch.chdir(studies)
+    done = meninx("predict", "series", "t2.nii.gz", "--spacing", "0.9,0.9,6.5")
+    remarks = [line for line in done.stdout.splitlines() if line.startswith("t2.nii.gz: ")]
+    assert len(remarks) == 1 and len(remarks[0]) > 100
+    assert all(len(line) <= 80 for line in done.stdout.splitlines()[:3])
+
+
+def test_a_scan_that_is_given_again_has_one_row(studies, monkeypatch):
+    monkeypatch.chdir(studies)
+    again = ("t2.nii.gz", "./t2.nii.gz", studies / "t2.nii.gz", "series")
+    done = meninx("predict", "--json", *again)
+    assert [json.loads(line)["scan"] for line in done.stdout.splitlines()] == [
+        "t2.nii.gz",
+        "series",
+    ]
+    assert f"{studies / 't2.nii.gz'}: given 3 times, scored once" in done.stderr
+
+
+def test_dicom_objects_are_counted(studies, tmp_path):
+    done = meninx("predict", studies / "series", "--json", "--dicom-out", tmp_path / "out")
+    count = len(list((tmp_path / "out").rglob("*.dcm")))
+    assert count > 2
+    assert f"{count} DICOM objects in {tmp_path / 'out'}" in done.stderr

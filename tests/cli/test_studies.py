@@ -225,8 +225,9 @@ def test_table_and_explain_say_what_came_incomplete(folder, model, tmp_path):
     rows = [line for line in done.stdout.splitlines() if "incomplete" in line]
     # The series that has the note, and the study; the other series has an answer of its own.
     assert len(rows) == 2
-    assert all(" refer " in row and "20 of 77 instances of the study came" in row for row in rows)
-    assert rows[1].startswith("= study of 2 series")
+    assert all("20 of 77 instances of the study came" in row for row in rows)
+    assert rows[1].startswith("study of 2 series, from ")
+    assert done.stdout.count(" refer  ") == 2
     arguments = ["explain", str(tmp_path / "in" / "T1"), "--output", str(tmp_path / "out")]
     shown = RUN.invoke(app, [*arguments, "--model", str(model)])
     assert shown.exit_code == 1

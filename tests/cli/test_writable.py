@@ -13,7 +13,8 @@ import sqlalchemy
 import torch
 
 import meninx._cli
-from meninx._cli.writable import check_file, check_folder
+from meninx._cli import writable
+from meninx._cli.writable import check_file, check_folder, held_folder
 from meninx._errors import OptionError
 from meninx._learn.fit.checkpoints import DirectCheckpointIO
 from meninx._system_errors import system_error_in_words
@@ -64,6 +65,38 @@ def test_a_port_that_is_taken_is_said(verb, tmp_path):
     assert done.returncode == 2
     assert "another program listens on this port" in done.stderr.splitlines()[-1]
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "kind", "advice"),
+    [
+        ("receive", "node", "each node needs a data folder of its own"),
+        ("worker", "worker", "each worker with --several"),
+        ("worker --several", "worker", "each worker with --several"),
+        ("serve", "worker", "start the server with --no-worker"),
+    ],
+)
+def test_a_second_service_on_one_data_folder_is_refused(
+    command, kind, advice, tmp_path, monkeypatch
+):
+    """Two nodes would each take the other's deliveries for interrupted ones, and send them."""
+    monkeypatch.setattr(writable, "_PATIENCE_SECONDS", 0.0)
+    port = () if "worker" in command else ("--port", "0")
+    with held_folder(tmp_path, kind, ""):
+        done = run(*command.split(), *port, "--data", tmp_path)
+    assert done.returncode == 2
+    line = done.stderr.splitlines()[-1]
+    assert f"another {kind} works in it" in line and advice in line
+    assert not list(tmp_path.glob("*.sqlite"))
+    with held_folder(tmp_path, kind, "", shared=True), held_folder(tmp_path, kind, "", shared=True):
+        pass  # it was let go of, and several workers may share it
+
+
+def test_a_worker_without_a_data_folder_says_so(tmp_path):
+    done = run("worker", "--data", tmp_path / "nodata")
+    assert done.returncode == 2
+    assert "nodata; give the server's data folder by --data" in done.stderr
+    assert not (tmp_path / "nodata").exists()
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,14 @@ import gc
 import io
 import json
 import os
+import shutil
 import signal
 import socket
 import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -517,6 +519,31 @@ def test_a_result_whose_response_was_lost_is_not_sent_again(tmp_path, folder, ar
     node.stop()
     assert archive.mute == 0
     assert list(archive.counts.values()) == [1] * 4
+
+
+def test_a_delivery_is_one_line_and_so_are_all_its_failures(tmp_path, folder, archive, caplog):
+    gone = peer_of(f"AWAY@127.0.0.1:{free_port()}")
+    node = Node(NodeSettings(tmp_path, port=0, peers=(peer_of(archive.address), gone)))
+    results = tmp_path / "studies" / "abcdefghij" / "results"
+    results.mkdir(parents=True)
+    files = [shutil.copy(path, results / path.name) for path in sorted(folder.iterdir())[:3]]
+    ledger = node.inbox.ledger
+    ledger.begin_attempt("abcdefghij")
+    ledger.record_results("abcdefghij", "hash", files, [archive.address, gone.address])
+    with caplog.at_level("INFO", "meninx"):
+        for _ in files:
+            node._deliver_due()
+    node.stop()
+    assert ledger_counts(tmp_path) == {"sent": 3, "waiting": 3}
+    said = [record.getMessage() for record in caplog.records if record.name.startswith("meninx")]
+    assert f"study abcdefgh: 3 results delivered to {archive.address}" in said
+    (failed,) = [line for line in said if gone.address in line]
+    assert failed.startswith("study abcdefgh: ") and failed.endswith("; it is tried again")
+
+
+def ledger_counts(folder):
+    with closing(sqlite3.connect(folder / "ledger.sqlite")) as ledger:
+        return dict(ledger.execute("select state, count(*) from results group by state"))
 
 
 STEPS = """

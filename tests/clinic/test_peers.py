@@ -18,6 +18,7 @@ from meninx._clinic.node_settings import NodeSettings
 from meninx._clinic.peers import peer_of
 from meninx._clinic.worklist import Worklist
 from meninx._errors import PeerError
+from tests.clinic.conftest import free_port
 from tests.clinic.dicomweb import JSON, found, serving, uids
 from tests.commands import meninx
 
@@ -138,7 +139,15 @@ def test_only_instances_that_the_response_lists_were_accepted(
     done = meninx("send", next(folder.iterdir()), "--to", service.address)
     assert done.returncode == (0 if taken else 1)
     assert ("was not accepted" in done.stderr) != taken
-    assert ("1 files sent" in done.stdout) == taken
+    assert ("1 file sent" in done.stdout) == taken
+
+
+def test_a_service_that_is_away_is_said_in_words(tmp_path):
+    address = f"http://127.0.0.1:{free_port()}/dicom-web"
+    done = meninx("fetch-study", "1.2.3", "--from", address, "--output", tmp_path / "study")
+    assert done.returncode == 1
+    assert "not fetched: study 1.2.3 (no connection, or it was lost" in done.stderr
+    assert "HTTPConnectionPool" not in done.stderr and "no study" not in done.stderr
 
 
 def test_an_empty_response_is_accepted_if_the_instance_is_found(service, folder):

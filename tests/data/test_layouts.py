@@ -2,6 +2,7 @@
 
 import csv
 import shutil
+from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -10,10 +11,12 @@ from PIL import Image
 
 from meninx._cli import labeled_data
 from meninx._cli.labeled_data import load_manifest, split_chooser
+from meninx._data.duplicates import Duplicates
+from meninx._data.facts import PictureFacts
 from meninx._data.folders import find_items
-from meninx._data.items import label_of
+from meninx._data.items import Item, label_of
 from meninx._data.prepare import load_data, prepare
-from meninx._data.survey import survey
+from meninx._data.survey import Survey, survey
 from meninx._data.understanding import label_conflicts, understood
 from meninx._errors import DataError, OptionError
 from tests.data.test_prepare import folder, picture_of  # noqa: F401 - a fixture
@@ -474,3 +477,20 @@ def test_pictures_of_a_known_collection_lie_with_their_person(tmp_path):
         picture_of(number).save(place / f"BraTS-GLI-{number // 2:05}-10{number % 2}_s{number}.png")
     pictures, _ = prepare(tmp_path, folds=3)
     assert len({(picture.person, picture.fold) for picture in pictures}) == 3
+
+
+def test_many_folders_are_counted_and_few_are_named():
+    def lines(folders):
+        items = tuple(
+            Item(Path("data") / name / f"{tumor}.png", tumor=tumor, tumor_type=None)
+            for name in folders
+            for tumor in (True, False)
+        )
+        measured = tuple(PictureFacts(item.path, str(item.path)) for item in items)
+        copies = Duplicates((), np.arange(len(items)))
+        return understood(Survey((), items, measured, copies))[0]
+
+    assert "tumor: 2 from data/ann/, data/bob/" in lines(["ann", "bob"])
+    many = lines([f"case-{letter}" for letter in "abcdefgh"])
+    assert many.count("from 8 folders, such as data/case-a/") == 2
+    assert "case-b" not in many

@@ -65,7 +65,7 @@ ORDINARY = {
         blurred(blurred(ONES)) > 0.5,
         "half of the highest",
     ),
-    "overshoot": (ONES - 0.05 * (blurred(ONES) * NOISE.random(SHAPE) - ONES / 2), TUMOR, "0.5"),
+    "overshoot": (1.5 * ONES - 0.4 * NOISE.random(SHAPE) * (blurred(ONES) > 0), TUMOR, "0.5"),
     "probabilities": (0.9 * ONES + 0.01, TUMOR, "reaches 0.5"),
     "probabilities of a head": (0.9 * ONES + 0.01 * HEAD, TUMOR, "reaches 0.5"),
     "low probabilities": (0.3 * blurred(ONES) + 0.01, ONES < 0, "no value does"),

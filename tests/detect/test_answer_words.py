@@ -6,7 +6,9 @@ import pytest
 
 from meninx._detect.answer_words import (
     borders_in_words,
+    hottest_in_words,
     measured_on,
+    never_answered,
     prevalence_in_words,
     scale_in_figures,
     weight_in_words,
@@ -14,8 +16,9 @@ from meninx._detect.answer_words import (
     why_referred,
 )
 from meninx._detect.calibration import Reference
+from meninx._detect.calibrator import Calibrator
 from meninx._detect.decision import Borders
-from meninx._detect.findings import Findings, SeriesWeight, StudyFindings
+from meninx._detect.findings import Findings, SeriesWeight, SliceFinding, StudyFindings
 from meninx._detect.recognition import Recognized
 from meninx._scan.warning import ScanWarning
 
@@ -26,15 +29,23 @@ REFERRED = Findings(
     probability=0.4111,
     borders=Borders(0.2104, 0.83),
     p_values={"tumor": 0.09, "no_tumor": 0.26},
-    is_volume=True,
+    slice_count=24,
     reference=Reference("T1c series", 71, 40, 40),
 )
+
+
+def test_people_count_slices_from_1():
+    hottest = SliceFinding(17, 0.9, (1, 2, 17))
+    volume = replace(REFERRED, slices=(SliceFinding(3, 0.1, (1, 2, 3)), hottest))
+    assert hottest_in_words(volume) == "18 of 24"
+    assert hottest_in_words(replace(volume, slice_count=1)) == ""
+    assert hottest_in_words(REFERRED) == ""
 
 
 def test_a_referral_is_explained_with_what_would_change_it():
     assert why_referred(REFERRED) == "scores like 26 % of tumor-free scans and 9 % of tumors"
     assert "more series" in what_would_change_it(REFERRED)
-    assert "whole series" in what_would_change_it(replace(REFERRED, is_volume=False))
+    assert "whole series" in what_would_change_it(replace(REFERRED, slice_count=1))
     other = replace(REFERRED, reason="not_calibrated", message="a series in sagittal slices")
     assert why_referred(other) == "a series in sagittal slices"
     assert "axial" in what_would_change_it(other)
@@ -81,3 +92,30 @@ def test_borrowed_references_and_doubtful_geometry_are_reported():
 def test_a_weight_is_described_by_share_and_side():
     assert weight_in_words(SeriesWeight("a", "T1", 0.4, -1.26)) == ("40 %", "1.3 against a tumor")
     assert weight_in_words(SeriesWeight("a", "T1", 0.6, 2.0)) == ("60 %", "2.0 for a tumor")
+
+
+@pytest.mark.parametrize(
+    ("tumor", "tumor_free", "begins"),
+    [
+        (19, 19, ""),
+        (18, 18, "All scans are referred: to exclude an answer at a coverage of 95 % takes 19"),
+        (18, 30, "The answer is never no tumor"),
+        (30, 18, "The answer is never tumor"),
+    ],
+)
+def test_answers_that_are_never_given_are_named(tumor, tumor_free, begins):
+    never = never_answered(Reference("pictures", tumor, tumor_free), 0.95)
+    assert never.startswith(begins) if begins else never == ""
+    calibrator = Calibrator(
+        tumor_logits=tuple(range(tumor)), tumor_free_logits=tuple(range(tumor_free))
+    )
+    answers = {calibrator.answer(logit, "balanced", 0.95).decision for logit in (-99, 5, 99)}
+    assert ("no_tumor" in answers, "tumor" in answers) == (tumor >= 19, tumor_free >= 19)
+
+
+def test_few_references_name_the_coverage_that_they_allow():
+    found = replace(REFERRED, reference=Reference("pictures", 8, 9), coverage=0.95)
+    assert measured_on(found).endswith("can exclude both is 0.88.")
+    calibrator = Calibrator(tumor_logits=tuple(range(8)), tumor_free_logits=tuple(range(9)))
+    assert calibrator.answer(-99, "balanced", 0.88).decision == "no_tumor"
+    assert calibrator.answer(-99, "balanced", 0.89).decision == "refer"

@@ -20,12 +20,12 @@ from meninx._scan.sequence import sequence_from_text
 def nifti(name):
     """Findings of a file of this name, with the sequence that the NIfTI reader finds."""
     sequence = sequence_from_text(name.rsplit("/", 1)[-1])
-    return Findings(name, "scored", is_volume=True, sequence=sequence, logit=0.0)
+    return Findings(name, "scored", slice_count=24, sequence=sequence, logit=0.0)
 
 
 def dicom(name, study, sequence="T1", **values):
     identity = {"study_instance_uid": study, "series_instance_uid": f"{study}.{name}"}
-    return Findings(name, "scored", sequence=sequence, identity=identity, is_volume=True, **values)
+    return Findings(name, "scored", sequence=sequence, identity=identity, slice_count=24, **values)
 
 
 def studies_of(*names):
@@ -186,7 +186,7 @@ def test_dicom_is_grouped_by_its_study_alone():
         dicom("a/1", "1.2"),
         dicom("b/1", "1.3", "FLAIR"),
         dicom("a/2", "1.2", "T1"),
-        replace(dicom("a/0", "1.2"), status="refused", is_volume=False),
+        replace(dicom("a/0", "1.2"), status="refused", slice_count=1),
         dicom("x", ""),
         dicom("y", "", "FLAIR"),
         Findings("bad.dcm", "failed"),
@@ -233,7 +233,7 @@ def test_evidence_is_each_series_on_its_own_scale():
     others = [
         found[0],
         Findings("c", "refused"),
-        replace(dicom("d", "1", logit=50.0), is_volume=False),
+        replace(dicom("d", "1", logit=50.0), slice_count=1),
     ]
     again = evidence_of([*others, *found], WITH_STUDY)
     assert again.logit == pytest.approx(together.logit)
@@ -253,7 +253,7 @@ def test_one_series_is_scored_on_its_own_scale():
         assert [scan.scan for scan in alone.counted] == ["a"]
         assert (alone.calibrator, alone.logit) == (CALIBRATORS["T1"], 4.0)
         assert [(weight.share, weight.evidence) for weight in alone.weighed] == [(1.0, 0.5)]
-    single = replace(dicom("a", "1", "T1", logit=4.0), is_volume=False)
+    single = replace(dicom("a", "1", "T1", logit=4.0), slice_count=1)
     assert evidence_of([single], WITH_STUDY).calibrator == Calibrator(9.0)
 
 

@@ -150,7 +150,7 @@ def test_what_can_not_be_joined_or_calibrated_is_refused(members, ensemble, tmp_
     shutil.copyfile(members[1], alone)
     output = tmp_path / "out"
     for further, why in (
-        (members[0], "each named once"),
+        (members[0], "are the same detector, byte for byte"),
         (other / "detector.onnx", "validation folds are [4, 5], expected the same one"),
         (alone, "run.json is missing"),
         (ensemble, "an ensemble itself"),

@@ -1,6 +1,7 @@
 """A detector as a folder of Hugging Face's layout."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from safetensors.torch import load_file
 
 import meninx.torch
 from meninx._detect.loading import load_detector, shipped_detector
+from meninx._learn.file.hugging_face import _page_of
 from meninx._learn.model.network import CellNetwork, set_weights
 from tests.commands import meninx as run
 
@@ -61,3 +63,13 @@ def test_what_can_not_be_written_is_refused(folder, tmp_path):
     missing = run("export", alone, "--format", "hugging-face", "--output", tmp_path / "hub")
     assert missing.returncode == 2
     assert "alone.safetensors: the weights of the detector file are missing" in missing.stderr
+
+
+def test_the_card_says_who_learned_the_types_and_that_a_gate_is_missing():
+    card = load_detector(threads=1).card
+    own = _page_of(card, "0", "")
+    assert "names glioma, meningioma, pituitary, with" in own
+    assert "out-of-distribution" not in own
+    few = _page_of(replace(card, inherited_types=True, ood_threshold=None), "0", "")
+    assert "pituitary (learned by its first weights alone), with" in few
+    assert "It has no out-of-distribution model" in few

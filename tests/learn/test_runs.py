@@ -245,7 +245,7 @@ def test_what_first_weights_have_seen_stays_seen(labeled, pooled, trained, tmp_p
     assert second.copies_known
     assert second.copies[2] == len(manifest.fold(2))
     assert len(load_detector(second.detector).card.seen_slices) == len(everything)
-    with pytest.raises(DataError, match="fitted on all 15"):
+    with pytest.raises(DataError, match="learned from all 15"):
         unseen(load_detector(second.detector).card, manifest)
 
 

@@ -191,10 +191,12 @@ def test_masks_that_do_not_fit_are_data_errors(tmp_path):
     Image.fromarray(np.zeros((90, 80), np.uint8)).save(tmp_path / "m.png")
     with pytest.raises(DataError, match="is empty"):
         list(examples_of([picture]))
-    Image.fromarray(np.full((80, 90), 255, np.uint8)).save(tmp_path / "m.png")
+    mask = np.zeros((80, 90), np.uint8)
+    mask[20:40, 30:50] = 255
+    Image.fromarray(mask).save(tmp_path / "m.png")
     with pytest.raises(DataError, match="90 x 80 pixels, its picture 80 x 90"):
         list(examples_of([picture]))
-    with pytest.raises(DataError, match="a mask, but no tumor"):
+    with pytest.raises(DataError, match="labeled tumor-free, but its mask"):
         list(examples_of([replace(picture, tumor=False)]))
 
 

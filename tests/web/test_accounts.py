@@ -85,14 +85,19 @@ def test_the_first_start_makes_one_administrator_who_must_set_a_password(tmp_pat
     assert client.get("/api/v1/studies").status_code == 403
     (csrf,) = re.findall(r'name="csrf" content="([^"]+)"', answer.text)
 
-    def change(old, new):
-        return client.post("/account/password", data={"csrf": csrf, "old": old, "password": new})
+    def change(old, new, again=""):
+        data = {"csrf": csrf, "old": old, "password": new, "again": again or new}
+        return client.post("/account/password", data=data)
 
     assert "too short" in change(password, "short").text
     assert "old password is wrong" in change(PASSWORD, PASSWORD).text
+    assert "the two new passwords differ" in change(password, PASSWORD, PASSWORD + "x").text
     assert client.get("/").url.path == "/account"
-    change(password, PASSWORD)
+    assert "Your password is set. Sign in with it." in change(password, PASSWORD).text
     assert client.get("/").url.path == "/sign-in"
+    refused = client.post("/sign-in", data={"name": "admin", "password": "no"}).text
+    assert "wrong name or password; 5 wrong ones in a row lock an account for 15 minutes" in refused
+    assert 'name="name" value="admin"' in refused
     client.post("/sign-in", data={"name": "admin", "password": PASSWORD})
     assert client.get("/").url.path == "/"
 
@@ -251,6 +256,9 @@ def test_an_administrator_adds_and_closes_accounts(server):
     assert "taken" in again.text
     bad = administrator.post("/users", name="<b>", password=PASSWORD, role="reader")
     assert "expected letters" in bad.text
+    assert 'value="&lt;b&gt;"' in bad.text  # what was typed is still there
+    typed = administrator.post("/users", name="kim", password="short", role="administrator")
+    assert 'value="kim"' in typed.text and "<option selected>administrator" in typed.text
     client = server.client()
     client.post("/sign-in", data={"name": "eve", "password": PASSWORD})
     assert client.get("/").url.path == "/account"

@@ -10,6 +10,9 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
+from meninx._assess.report import ReportEntry, write_report
+from meninx._detect.loading import load_detector
+from meninx._render.result import Result
 from meninx._synthesis.writing import write_dicom
 from meninx._web.store.settings import Settings
 from tests.web.browsing import pixels, ready, sign_in
@@ -149,6 +152,22 @@ def test_a_tablet_shows_all_without_scrolling_sideways(page, address):
             "document.documentElement.scrollWidth - document.documentElement.clientWidth"
         )
         assert wide <= 0, path
+
+
+def test_pictures_of_an_offline_report_keep_their_shape(page, tmp_path, sick):
+    """A head that is squeezed looks like another one."""
+    detector = load_detector()
+    result = Result.of(sick.scan, detector)
+    path = tmp_path / "hottest.png"
+    result.picture.save(path)
+    report = tmp_path / "report.html"
+    write_report([ReportEntry(result.brief(), path)], detector.card, "0" * 64, report)
+    for width in (390, 820, 1280):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.goto(report.as_uri())
+        box = page.locator("article img").bounding_box()
+        shape = result.picture.width / result.picture.height
+        assert box["width"] / box["height"] == pytest.approx(shape, rel=0.02)
 
 
 def test_right_is_on_the_left(page, address, tmp_path, sick):

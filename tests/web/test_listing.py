@@ -345,7 +345,7 @@ def test_several_studies_are_deleted_all_or_none(server, own):
     browser = server.browser()
     answer = browser.post("/studies/delete", study=own)
     assert answer.status_code == 403
-    assert "1 of 3 studies were uploaded by others" in answer.text
+    assert "of 3 studies 1 came from others" in answer.text
     assert left(server) == {"plain": False, "with_opinions": False, "hers": False}
     assert browser.post("/studies/delete").status_code == 400
     assert browser.post("/studies/delete", study=[own[0], "0" * 24]).status_code == 404

@@ -5,6 +5,7 @@ import hmac
 
 import pytest
 
+from meninx._web.store.audit import record
 from meninx._web.store.database import RECEIVED, Opinion, Study
 from meninx._web.studies.opinions import signature_of, verify_opinions
 from meninx._web.studies.viewer import visit_rows
@@ -116,6 +117,59 @@ def test_measurements_and_uploads_refuse_unknown_fields_too(server, stored):
         answer = browser.client.post(address, json=body, headers=browser.headers)
         assert (answer.status_code, "unknown field" in answer.text) == (400, True)
     assert browser.client.get("/api/v1/studies?decison=tumor").status_code == 400
+
+
+def test_only_regions_in_suspected_slices_ask_for_an_opinion(server, stored):
+    """Heat has one scale for all scans: it is high in the neck and the skull base of most."""
+    peak = {"peak": [20, 40, 4]}
+    slices = [
+        {"index": 4, "probability": 0.05, **peak},
+        {"index": 11, "probability": 0.398, "peak": [70, 40, 11]},
+    ]
+    swapped = VIEWER | {"regions": VIEWER["regions"][::-1]}
+    study = stored(finding(slices=slices, viewer=swapped))
+    rene = server.browser()
+    rows = rene.client.get(f"/api/v1/studies/{study}/regions").json()
+    assert [(row["region"], row["side"]) for row in rows] == [(2, "left")]
+    statuses = [
+        rene.client.post(
+            f"/api/v1/studies/{study}/opinions",
+            json={"verdict": "tumor", "about": "region", "scan": 0, "region": region},
+            headers={"x-csrf-token": rene.csrf},
+        ).status_code
+        for region in (1, 2)
+    ]
+    assert statuses[0] == 400 and statuses[1] < 300
+
+
+@pytest.mark.parametrize(("decision", "claimed"), [("tumor", "true"), ("no_tumor", "false")])
+def test_the_heat_map_of_no_tumor_waits_for_its_tool(server, stored, decision, claimed):
+    study = stored(finding(decision=decision, viewer=VIEWER), decision=decision)
+    page = server.browser().client.get(f"/studies/{study}").text
+    assert f'"claimed": {claimed}' in page
+
+
+def test_a_file_that_cannot_be_seen_asks_for_no_opinion(server, stored):
+    failed = {"status": "failed", "reason": "unreadable", "message": "cut off", "borders": None}
+    unread = finding(decision=None, probability=None, **failed)
+    client = server.browser().client
+    page = client.get(f"/studies/{stored(unread)}").text
+    assert 'name="verdict"' not in page and "cut off" in page
+    page = client.get(f"/studies/{stored(finding(viewer=VIEWER), unread)}").text
+    assert 'name="verdict"' in page
+
+
+def test_the_audit_log_speaks_and_offers_what_there_is(server, stored):
+    with server.web.sessions.begin() as session:
+        record(session, "worker", "scored", None, "no_tumor")
+    ada = server.browser("ada").client
+    page = ada.get("/audit").text
+    assert '<td data-label="Detail">no tumor</td>' in page
+    assert "Older" not in page
+    with server.web.sessions.begin() as session:
+        for _ in range(100):
+            record(session, "worker", "scored", None, "refer")
+    assert "Older" in ada.get("/audit").text
 
 
 def test_regions_are_accepted_rejected_and_corrected(server, stored):

@@ -208,6 +208,6 @@ def test_a_key_makes_no_keys_and_no_administrators(server):
     assert made.status_code == 403
     user = {"name": "eve", "password": PASSWORD, "role": "administrator"}
     assert client.post("/users", data=user).status_code == 403
-    change = {"old": PASSWORD, "password": "another password"}
+    change = {"old": PASSWORD, "password": "another password", "again": "another password"}
     assert client.post("/account/password", data=change).status_code == 403
     assert client.get("/").status_code == 403

@@ -8,6 +8,7 @@ from meninx._clinic.node import Node
 from meninx._clinic.node_settings import NodeSettings
 from meninx._web.store.database import DONE, RECEIVED, NodeReport, Opinion, Project, Study, now
 from meninx._web.studies.statistics import bars, time_in_words
+from tests.web.findings import finding
 
 SIZE = 100
 NUMBERS = (
@@ -71,6 +72,15 @@ def numbers(server):
                     )
                 )
     return server
+
+
+def test_numbers_say_no_time_of_what_has_not_happened(server, stored):
+    page = server.browser().client.get("/statistics").text
+    assert "Half were scored" not in page
+    stored(finding(), finished=now())
+    page = server.browser().client.get("/statistics").text
+    assert "Half were scored within" in page and "read within" not in page
+    assert f'fill="var(--soft)">{now().strftime("W%V")}</text>' in page
 
 
 def test_numbers_by_week_count_answers_agreement_and_times(numbers):

@@ -423,7 +423,7 @@ def test_the_retention_time_erases_studies_and_keeps_opinions(server, with_opini
         ("UPDATE opinions SET note = 'a lesiom' WHERE id = 1", "opinion 1 on study"),
         ("UPDATE opinions SET user_name = 'eve' WHERE id = 2", "opinion 2 on study"),
         ("UPDATE opinions SET signature = 'x' || substr(signature, 2) WHERE id = 1", "opinion 1"),
-        ("DELETE FROM opinions WHERE id = 2", "1 opinions of the audit log are missing"),
+        ("DELETE FROM opinions WHERE id = 2", "1 opinion of the audit log missing"),
     ],
 )
 def test_a_changed_byte_of_an_opinion_is_found(server, with_opinions, change, words):
@@ -431,14 +431,14 @@ def test_a_changed_byte_of_an_opinion_is_found(server, with_opinions, change, wo
     result = CliRunner().invoke(app, command, catch_exceptions=False)
     assert (result.exit_code, result.output) == (
         0,
-        "2 opinions are as they were stored, 0 faults\n",
+        "2 opinions as stored, 0 faults\n",
     )
     with sqlite3.connect(server.settings.data / "meninx.sqlite") as database:
         database.execute(change)
     result = CliRunner().invoke(app, command, catch_exceptions=False)
     assert result.exit_code == 1
     assert words in result.output
-    assert "1 opinions are as they were stored, 1 faults" in result.output
+    assert "1 opinion as stored, 1 fault" in result.output
 
 
 def test_old_studies_are_deleted(tmp_path, series):

@@ -79,7 +79,10 @@ export class Marks {
 
   keepRuler(pane, mark) {
     this.lay(pane, this.pending?.pane === pane ? this.pending.mark : null);
-    if (pane.grid.distance(mark.from, mark.to) === 0) return;
+    if (pane.grid.distance(mark.from, mark.to) === 0) {
+      this.viewer.showStatus("Nothing measured: drag from one end to the other");
+      return;
+    }
     this.measurements.store(pane, mark);
   }
 

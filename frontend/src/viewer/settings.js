@@ -4,9 +4,11 @@ const LASTING = { heat: true, contour: false, opacity: 50, level: 20, crosshair:
 const OF_THIS_TAB = { windows: {}, invert: false };
 
 export class Settings {
-  constructor(reader) {
-    this.parts = [[localStorage, LASTING], [sessionStorage, OF_THIS_TAB]].map(([store, defaults]) => (
+  // What is set for this page alone is not kept.
+  constructor(reader, ofThisPage) {
+    const kept = [[localStorage, LASTING], [sessionStorage, OF_THIS_TAB]].map(([store, defaults]) => (
       { store, key: `viewer:${reader}`, values: { ...defaults, ...stored(store, `viewer:${reader}`) } }));
+    this.parts = [{ store: null, values: ofThisPage }, ...kept];
   }
 
   get(name) {
@@ -17,7 +19,7 @@ export class Settings {
     for (const [name, value] of Object.entries(changes)) {
       const { store, key, values } = this.parts.find((part) => name in part.values);
       values[name] = value;
-      store.setItem(key, JSON.stringify(values));
+      store?.setItem(key, JSON.stringify(values));
     }
   }
 

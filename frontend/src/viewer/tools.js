@@ -2,6 +2,11 @@
 import { numberOf } from "../numbers.js";
 import { number } from "./overlay.js";
 
+const HINTS = {
+  ruler: "Ruler: drag from one end to the other",
+  mark: "Mark: drag from corner to corner",
+};
+
 export class Tools {
   constructor(viewer) {
     this.viewer = viewer;
@@ -120,6 +125,7 @@ export class Tools {
     for (const other of ["ruler", "mark"]) if (other !== name) this.set(other, false);
     this.viewer.tool = on ? name : null;
     this.viewer.marks.stop();
+    this.viewer.showStatus(on ? HINTS[name] : undefined);
   }
 
   drop() {

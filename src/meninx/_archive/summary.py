@@ -17,6 +17,7 @@ from meninx._assess.offline_page import embedded, render_page
 from meninx._assess.plots import BLUE, GREEN, ORANGE, PINK, drawing
 from meninx._detect.calibrator import sigmoid
 from meninx._detect.detector import Detector
+from meninx._errors import counted
 
 _DIMENSION_NAMES = {
     "month": "month",
@@ -92,12 +93,14 @@ class Summary:
         statuses = ", ".join(
             f"{whole.statuses[name]} {name}" for name in ("scored", "refused", "failed")
         )
-        answers = ", ".join(f"{whole.decisions[name]} {name}" for name in DECISIONS)
+        answers = ", ".join(
+            f"{whole.decisions[name]} {name.replace('_', ' ')}" for name in DECISIONS
+        )
         incomplete = f"; {self.incomplete} came incomplete" if self.incomplete else ""
         unreached = self.progress.unreached
         out_of_reach = f", {unreached} places out of reach" if unreached else ""
         lines = [
-            f"{whole.count} scans in the table: {statuses}",
+            f"{counted(whole.count, 'scan')} in the table: {statuses}",
             f"answers: {answers}{incomplete}",
             f"this run: {self.progress.rows} new in {self.seconds:.0f} s{out_of_reach}",
         ]

@@ -153,6 +153,7 @@ def unseen(
     fold: int | None = None,
     workers: int = 1,
     may_be_empty: bool = False,
+    progress: Progress = silent,
 ) -> Selection:
     """Return the pictures that neither a model nor the files it started from were fitted on.
 
@@ -163,6 +164,7 @@ def unseen(
         fold: The only fold to return pictures of and to count copies in; None for all.
         workers: Number of pictures described at a time.
         may_be_empty: Whether a selection without pictures is returned and no error.
+        progress: Called with a step, the amount done, and the total.
 
     Returns:
         The pictures, and how many are left out or, with `allow_leaks`, leaking.
@@ -172,7 +174,7 @@ def unseen(
     """
     pictures = list(manifest.pictures)
     clusters = clusters_of(pictures)
-    fitted, copied = _learned_clusters(record, pictures, clusters, workers)
+    fitted, copied = _learned_clusters(record, pictures, clusters, workers, progress)
     inside = [fold in (None, picture.fold) for picture in pictures]
     held_out = [cluster for cluster in compress(clusters, inside) if cluster not in fitted]
     found = sum(cluster in copied for cluster in held_out)
@@ -192,14 +194,18 @@ def unseen(
 def _nothing_unseen(count: int, fold: int | None) -> DataError:
     where = "" if fold is None else f" of fold {fold}"
     return DataError(
-        f"the detector was fitted on all {count} pictures{where}, on copies of them or on others "
-        "of the same slice or person: none is left to measure it by. Name data that it was not "
-        "fitted on; --allow-leaks measures it on these and marks every figure as leaking"
+        f"the model learned from all {count} pictures{where}, from copies of them or from others "
+        "of the same slice or person: none is left to measure it by. Name data that it did not "
+        "learn from; --allow-leaks measures it on these and marks every figure as leaking"
     )
 
 
 def _learned_clusters(
-    card: Record, pictures: Sequence[Picture], clusters: Sequence[int], workers: int
+    card: Record,
+    pictures: Sequence[Picture],
+    clusters: Sequence[int],
+    workers: int,
+    progress: Progress,
 ) -> tuple[set[int], set[int]]:
     """Return the clusters of files that a detector was fitted on, and other clusters of copies."""
     seen = set(card.seen)
@@ -207,7 +213,7 @@ def _learned_clusters(
     fitted = set(compress(clusters, by_bytes))
     remaining = [cluster not in fitted for cluster in clusters]
     rest = list(compress(pictures, remaining))
-    copied = copied_rows(rest, descriptors_of(rest, workers), card.seen_slices)
+    copied = copied_rows(rest, descriptors_of(rest, workers, progress), card.seen_slices)
     return fitted, set(compress(compress(clusters, remaining), copied))
 
 

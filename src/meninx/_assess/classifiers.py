@@ -95,7 +95,7 @@ class Classifier:
             borders=Borders(self.threshold, self.threshold),
             threshold=self.threshold,
             model=self.model,
-            is_volume=scan.is_volume,
+            slice_count=len(scan),
             logit=logit,
             sequence=scan.sequence,
         )

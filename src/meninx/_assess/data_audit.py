@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from meninx._assess.offline_page import embedded_image, render_page
-from meninx._assess.shortcuts import Probe, probe_shortcuts
+from meninx._assess.shortcuts import CHANCE, Probe, best_probe, probe_shortcuts
 from meninx._data.duplicates import DuplicateGroup
 from meninx._data.facts import intensity_facts
 from meninx._data.items import Item
@@ -31,8 +31,6 @@ _PROBED = {
     "intensity": "brightness",
     "position": "the position",
 }
-# AUROC of a random probe.
-CHANCE = 0.5
 PANEL, PANEL_QUALITY = 180, 80
 
 
@@ -63,6 +61,11 @@ class Audit:
     def verdict(self) -> str:
         """Result of the shortcut probes in words; empty without probes."""
         intervals = [probe.auroc for probe in self.probes if np.isfinite(probe.auroc.low)]
+        if self.probes and best_probe(self.probes) is None:
+            return (
+                "Whether there are shortcuts is not known: from so few cases the probes learned "
+                "nothing."
+            )
         if not intervals:
             return ""
         found = self._predictive_features
@@ -110,11 +113,14 @@ class Audit:
 
     @property
     def redundant(self) -> dict[str, int]:
-        """Number of redundant files by kind of group: all but one of each group."""
-        counts = Counter({"exact": 0, "near": 0})
-        for group in self.survey.duplicates.groups:
-            counts[group.kind] += len(group.members) - 1
-        return dict(counts)
+        """Number of redundant files: byte-identical to another, and all that show its slice.
+
+        `near` counts all but one of each slice, so it includes `exact`.
+        """
+        groups = self.survey.duplicates.groups
+        exact = sum(len(group.members) - 1 for group in groups if group.kind == "exact")
+        slices = len(set(self.survey.duplicates.cluster.tolist()))
+        return {"exact": exact, "near": len(self.survey.items) - slices}
 
     def as_json(self) -> dict[str, Any]:
         """Return the audit as the public JSON has it."""

@@ -14,7 +14,7 @@ from meninx._assess.claim import claim_answers
 from meninx._assess.classifiers import Classifier, function_classifier, table_classifier
 from meninx._assess.evaluation import Evaluation
 from meninx._assess.evaluation import evaluate as evaluate_model
-from meninx._assess.evaluation_report import Setting, write_evaluation
+from meninx._assess.evaluation_report import Setting, check_no_report, write_evaluation
 from meninx._assess.figures import PREVALENCES
 from meninx._assess.learned_from import learned_from
 from meninx._assess.onnx_classifier import onnx_classifier
@@ -76,10 +76,13 @@ def evaluate(
     Raises:
         DataError: If the data contradict themselves, or nothing is left to measure on.
         ModelError: If the model can't be loaded.
-        OptionError: If the options do not fit the model or the data.
+        OptionError: If the options do not fit the model or the data, or `output` holds an
+            evaluation.
     """
     place = Path(data)
     cores = usable_cores()
+    if output is not None:
+        check_no_report(Path(output))
     with tempfile.TemporaryDirectory() as folder:
         made = folder if output is None else output
         manifest = load_data(

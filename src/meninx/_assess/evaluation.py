@@ -40,12 +40,17 @@ from meninx._assess.intervals import (
 )
 from meninx._assess.metrics import Answers, Floats
 from meninx._assess.referral import ReferralPoint, referral_curve
-from meninx._assess.shortcuts import Probe, probe_shortcuts
+from meninx._assess.shortcuts import CHANCE, Probe, best_probe, probe_shortcuts
 from meninx._data.manifest import Manifest
 from meninx._data.progress import Progress, silent
+from meninx._detect.answer_words import never_answered
 from meninx._detect.detector import Detector
+from meninx._detect.gate import NO_OOD_MODEL
 from meninx._errors import DataError, OptionError
 from meninx._labels import TYPE_NAMES
+
+# Key of the cases that are referred because both answers are plausible.
+BETWEEN_BORDERS = "between_borders"
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +70,8 @@ class Evaluation:
             as if nothing were referred.
         answers: Labels and answers that the figures are computed from.
         probes: Shortcut probes on the same cases.
-        advantage: The detector's AUROC less the best probe's; None without a probe.
+        advantage: The detector's AUROC less the best probe's, or less 0.5 if that is more; None
+            without a probe that learned something.
         types: Names of the rows (truth) and columns (`no tumor` and the types) of the confusion
             matrix of types, and its counts; None without tumors of known type.
         type_auroc: AUROC of each type against all other cases.
@@ -110,6 +116,32 @@ class Evaluation:
         )
 
     @property
+    def stacked(self) -> int:
+        """Number of pictures in the cases that are stacks; 0 where each picture is a case."""
+        return sum(len(case.members) for case in self.cases)
+
+    @property
+    def referred(self) -> dict[str, int]:
+        """Number of referred cases by reason: `between_borders`, or the code of a finding."""
+        found = [case.findings for case in self.cases if case.findings.decision == "refer"]
+        return dict(Counter(each.reason or BETWEEN_BORDERS for each in found).most_common())
+
+    @property
+    def untyped(self) -> int:
+        """Number of cases without probabilities of types, which no figure of types counts."""
+        return sum(not case.findings.types for case in self.cases)
+
+    @property
+    def limits(self) -> list[str]:
+        """What these answers can't say, whatever the case: sentences, each once."""
+        found = [case.findings for case in self.cases]
+        never = [never_answered(each.reference, each.coverage) for each in found]
+        if any(NO_OOD_MODEL in each.warnings for each in found):
+            text = NO_OOD_MODEL.text
+            never.append(f"{text[0].upper()}{text[1:]}.")
+        return list(dict.fromkeys(filter(None, never)))
+
+    @property
     def misses(self) -> list[Case]:
         """Wrong answers, the most certain first."""
         wrong = [case for case in self.cases if not case.is_right]
@@ -148,6 +180,7 @@ class Evaluation:
                 "tp": int(table[1, 1]),
             },
             "decisions": _as_json(self.decisions),
+            "referred": self.referred,
             "figures": _as_json(self.figures),
             "shortcuts": {probe.name: probe.auroc.as_json() for probe in self.probes},
             "auroc_less_best_shortcut": self.advantage.as_json() if self.advantage else None,
@@ -173,6 +206,7 @@ class Evaluation:
             "truth": list(truth),
             "answer": list(answer),
             "counts": counts.tolist(),
+            "cases_without_types": self.untyped,
             "auroc": _as_json(self.type_auroc),
             **_as_json(self.type_figures),
         }
@@ -217,7 +251,14 @@ def evaluate(
     """
     if fold is not None and fold not in manifest.folds:
         raise OptionError(f"--fold {fold}: the folds are {', '.join(map(str, manifest.folds))}")
-    chosen = unseen(model.card, manifest, allow_leaks=allow_leaks, fold=fold, workers=workers)
+    chosen = unseen(
+        model.card,
+        manifest,
+        allow_leaks=allow_leaks,
+        fold=fold,
+        workers=workers,
+        progress=progress,
+    )
     left_out = chosen.left_out
     scored = {picture.id for picture in chosen.pictures}
     rest = [picture for picture in manifest.pictures if picture.id not in scored]
@@ -345,14 +386,16 @@ def _probes(scored: Sequence[Case], others: Sequence[Case]) -> list[Probe]:
 
 
 def _advantage(answers: Answers, probes: Sequence[Probe], weights: Floats) -> Figure | None:
-    if not probes:
+    best = best_probe(probes)
+    if best is None:
         return None
-    best = max(probes, key=lambda probe: probe.auroc.value)
+    # A probe below chance is no rival: a model has to be better than guessing, too.
+    rival = best.probability if best.auroc.value > CHANCE else np.zeros(len(answers))
 
     def of(score: Floats) -> Callable[[Floats], Floats]:
         return lambda part: metrics.weighted_auroc(answers.tumor, score, part)
 
-    return bootstrap_difference(of(answers.probability), of(best.probability), weights)
+    return bootstrap_difference(of(answers.probability), of(rival), weights)
 
 
 def write_predictions(evaluation: Evaluation, path: Path) -> None:

@@ -1,12 +1,13 @@
 """Draw the plots of an evaluation."""
 
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
 
 from meninx._assess import metrics
 from meninx._assess.evaluation import Evaluation
-from meninx._assess.figures import type_scores
+from meninx._assess.figures import type_scores, typed_of
 from meninx._assess.froc import ALL_LESIONS
 from meninx._assess.intervals import bootstrap_weights, share_interval
 from meninx._assess.metrics import Floats
@@ -16,6 +17,7 @@ from meninx._assess.plots import (
     plot_reliability,
     plot_scores,
 )
+from meninx._assess.shortcuts import best_probe
 
 _ROC_GRID = np.linspace(0, 1, 101)
 _THRESHOLDS = np.linspace(0.01, 0.99, 99)
@@ -79,8 +81,8 @@ def draw_plots(result: Evaluation, folder: Path) -> list[tuple[Path, str]]:
         _draw_froc(result, add("froc", caption))
     if result.types:
         rows, columns, counts = result.types
-        plot_confusion(add("types", "Types of tumor"), counts, rows, columns)
-        _draw_types(result, add("types-roc", "One type against all other cases"))
+        plot_confusion(add("types", "Types of tumor, of cases with a type"), counts, rows, columns)
+        _draw_types(result, add("types-roc", "One type against all other cases with a type"))
     return plots
 
 
@@ -88,8 +90,7 @@ def _draw_roc(result: Evaluation, stem: Path) -> None:
     answers = result.answers
     x, y = metrics.roc_points(answers.tumor, answers.probability)
     lines = {f"model, AUROC {result.figures['auroc']}": (x, y)}
-    if result.probes:
-        best = max(result.probes, key=lambda probe: probe.auroc.value)
+    if best := best_probe(result.probes):
         lines[f"probe ({best.name}), {best.auroc.value:.3f}"] = metrics.roc_points(
             answers.tumor, best.probability
         )
@@ -197,10 +198,11 @@ def _draw_froc(result: Evaluation, stem: Path) -> None:
 
 
 def _draw_types(result: Evaluation, stem: Path) -> None:
-    labels = np.array([case.picture.label for case in result.cases])
-    known = labels != "unknown"
-    lines = {}
-    for name, figure in result.type_auroc.items():
-        score = type_scores(result.cases, name)[known]
-        lines[f"{name}, {figure}"] = metrics.roc_points(labels[known] == name, score)
+    typed = compress(result.cases, typed_of(result.cases))
+    known = [case for case in typed if case.picture.label != "unknown"]
+    labels = np.array([case.picture.label for case in known])
+    lines = {
+        f"{name}, {figure}": metrics.roc_points(labels == name, type_scores(known, name))
+        for name, figure in result.type_auroc.items()
+    }
     plot_curve(stem, lines, ("1 - specificity", "sensitivity"), diagonal=True)

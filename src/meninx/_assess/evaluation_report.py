@@ -12,15 +12,19 @@ import numpy as np
 from meninx._assess.cases import Case
 from meninx._assess.claim import checklist
 from meninx._assess.classifiers import Classifier
-from meninx._assess.evaluation import Evaluation, write_predictions
+from meninx._assess.evaluation import BETWEEN_BORDERS, Evaluation, write_predictions
 from meninx._assess.evaluation_plots import draw_plots
+from meninx._assess.froc import grown_together
 from meninx._assess.occlusion import occlusion_picture, plain_picture
 from meninx._assess.offline_page import embedded, embedded_image, render_page
+from meninx._assess.shortcuts import CHANCE, best_probe
 from meninx._data.progress import Progress, silent
+from meninx._detect.decision import NOT_CALIBRATED
 from meninx._detect.detector import Detector
 from meninx._errors import InputError, OptionError
 from meninx._extras import install_command
 from meninx._render.result import Result
+from meninx._scan.completeness import INCOMPLETE
 from meninx._version import __version__
 
 NAMES = {
@@ -48,6 +52,12 @@ DECISIONS = {
     "tumors_referred": "tumors referred",
     "tumor_free_referred": "tumor-free referred",
 }
+# Reasons of a referral in words; every other code is shown as it is.
+REFERRALS = {
+    BETWEEN_BORDERS: "between the borders, where both answers are plausible",
+    INCOMPLETE: "part of the scan is missing",
+    NOT_CALIBRATED: "thick sagittal or coronal slices, for which nothing is calibrated",
+}
 # Figures that do not depend on the operating point.
 _OF_ALL_THRESHOLDS = (
     "auroc",
@@ -57,8 +67,11 @@ _OF_ALL_THRESHOLDS = (
     "calibration_intercept",
     "ece",
 )
+# Smallest number of independent groups of each class for a verdict.
+_MIN_GROUPS = 10
 # Heats in the table of lesions; metrics.json has all.
 _FROC_HEATS = (0.9, 0.7, 0.5, 0.3, 0.1)
+_METRICS = "metrics.json"
 _MAX_RIGHT = 12
 # Number of wrong answers of each class on the page; predictions.csv lists all cases.
 _MAX_MISSES = 300
@@ -89,6 +102,22 @@ class Setting:
     )
 
 
+def check_no_report(output: Path) -> None:
+    """Check that a folder holds no evaluation.
+
+    Args:
+        output: Output folder; it need not exist.
+
+    Raises:
+        OptionError: If it holds one.
+    """
+    if (output / _METRICS).exists():
+        raise OptionError(
+            f"{output} holds an evaluation already, which would be overwritten; name another "
+            "--output"
+        )
+
+
 def write_evaluation(
     result: Evaluation,
     models: Mapping[str, Detector | Classifier],
@@ -113,7 +142,7 @@ def write_evaluation(
     """
     output.mkdir(parents=True, exist_ok=True)
     figures = {"data": setting.data, **result.as_json()}
-    (output / "metrics.json").write_text(
+    (output / _METRICS).write_text(
         json.dumps(figures, indent=2, allow_nan=False) + "\n", encoding="utf-8"
     )
     write_predictions(result, output / "predictions.csv")
@@ -127,8 +156,10 @@ def write_evaluation(
         operating_point=setting.operating_point,
         names=NAMES,
         decisions=DECISIONS,
+        referrals=referrals_in_words(result),
         of_all=_OF_ALL_THRESHOLDS,
         froc_heats=_FROC_HEATS,
+        grown=grown_together(result.froc),
         clusters=len(np.unique(result.answers.cluster)),
         verdict=verdict(result),
         plots=[(embedded(path.with_suffix(".svg")), caption) for path, caption in plots],
@@ -143,23 +174,47 @@ def write_evaluation(
         write_pdf(page, output / "report.pdf")
 
 
+def referrals_in_words(result: Evaluation) -> str:
+    """Return how many cases are referred for which reason; empty if none is."""
+    return "; ".join(
+        f"{count} {REFERRALS.get(reason, reason)}" for reason, count in result.referred.items()
+    )
+
+
 def verdict(result: Evaluation) -> str:
-    """Return a sentence on whether the model is better than the shortcut probes."""
-    advantage = result.advantage
-    if result.leaking:
-        return "No verdict: the figures are leaking."
-    if not result.copies.known:
-        return f"No verdict. {result.copies.text}"
-    if advantage is None or not np.isfinite(advantage.low):
-        return ""
+    """Return a sentence on whether the model is better than the shortcut probes, or why none."""
+    if reason := _no_verdict(result):
+        return f"No verdict{reason}"
+    best, advantage = best_probe(result.probes), result.advantage
+    if best is None or advantage is None:
+        return "No verdict: from so few cases the shortcut probes learned nothing."
+    rival = "the shortcuts, which do not use the brain"
+    if best.auroc.value <= CHANCE:
+        rival = f"chance ({CHANCE}), which no shortcut probe exceeds"
     if advantage.low > 0:
-        return "The model is better than the shortcuts: the interval lies above 0."
+        return f"The model is better than {rival}: the interval lies above 0."
     if advantage.high < 0:
-        return "The model is worse than the shortcuts, which do not use the brain."
+        return f"The model is worse than {rival}."
     return (
         "The interval of the difference includes 0: these data do not show that the model is "
-        "better than the shortcuts, which do not use the brain."
+        f"better than {rival}."
     )
+
+
+def _no_verdict(result: Evaluation) -> str:
+    """Return why the cases allow no verdict; empty if they do."""
+    if result.leaking:
+        return ": the figures are leaking."
+    if not result.copies.known:
+        return f". {result.copies.text}"
+    answers = result.answers
+    groups = [len(np.unique(answers.cluster[side])) for side in (answers.tumor, ~answers.tumor)]
+    if min(groups) < _MIN_GROUPS:
+        return (
+            f": {groups[0]} independent groups with a tumor and {groups[1]} tumor-free are too "
+            f"few, expected at least {_MIN_GROUPS} of each."
+        )
+    return ""
 
 
 def _write_misses(

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -151,10 +152,16 @@ def decision_figures(findings: Sequence[Findings], answers: Answers) -> dict[str
 def type_confusion(
     cases: Sequence[Case], answers: Answers, weights: Floats
 ) -> tuple[tuple[tuple[str, ...], tuple[str, ...], NDArray[np.intp]] | None, dict[str, Figure]]:
-    """Return the confusion matrix of types, and the AUROC of each against all other cases."""
+    """Return the confusion matrix of types, and the AUROC of each against all other cases.
+
+    Only cases with probabilities of types count: other sequences than T1 with contrast agent have
+    none, which is no answer.
+    """
+    typed = typed_of(cases)
+    cases = list(compress(cases, typed))
+    answers, weights = answers.of(typed), weights[:, typed]
     labels = [case.picture.label for case in cases]
-    names_types = any(case.findings.types for case in cases)
-    if not names_types or not any(label in TYPE_NAMES for label in labels):
+    if not any(label in TYPE_NAMES for label in labels):
         return None, {}
     truths = [name for name in ("none", *TYPE_NAMES, "unknown") if name in labels]
     columns = ("no tumor", *TYPE_NAMES)
@@ -165,10 +172,15 @@ def type_confusion(
     return (rows, columns, counts), _type_auroc(cases, answers, weights)
 
 
+def typed_of(cases: Sequence[Case]) -> Bools:
+    """Return which cases have probabilities of types, shape (n,)."""
+    return np.array([bool(case.findings.types) for case in cases], dtype=bool)
+
+
 def _answered_type(case: Case) -> str:
     """Return the likeliest type of a called case, else `no tumor`."""
     found = case.findings
-    return (_likeliest(found.types) if found.called else None) or "no tumor"
+    return _likeliest(found.types) if found.called else "no tumor"
 
 
 def _type_auroc(cases: Sequence[Case], answers: Answers, weights: Floats) -> dict[str, Figure]:
@@ -186,8 +198,8 @@ def _type_auroc(cases: Sequence[Case], answers: Answers, weights: Floats) -> dic
     return figures
 
 
-def _likeliest(types: Mapping[str, float]) -> str | None:
-    return max(types, key=lambda name: types[name], default=None)
+def _likeliest(types: Mapping[str, float]) -> str:
+    return max(types, key=lambda name: types[name])
 
 
 def type_figures(cases: Sequence[Case], answers: Answers, weights: Floats) -> dict[str, Figure]:
@@ -214,9 +226,9 @@ def type_figures(cases: Sequence[Case], answers: Answers, weights: Floats) -> di
 
 
 def type_scores(cases: Sequence[Case], name: str) -> Floats:
-    """Return the probability of a tumor of one type, shape (n,)."""
+    """Return the probability of a tumor of one type, of cases with types, shape (n,)."""
     return np.array(
-        [(case.findings.probability or 0.0) * case.findings.types.get(name, 0.0) for case in cases]
+        [(case.findings.probability or 0.0) * case.findings.types[name] for case in cases]
     )
 
 

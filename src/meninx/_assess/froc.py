@@ -1,5 +1,6 @@
 """Free-response ROC (FROC): share of lesions marked against false marks a scan."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -39,6 +40,26 @@ class FrocPoint:
             "sensitivity": {name: share.as_json() for name, share in self.sensitivity.items()},
             "lesions": dict(self.lesions),
         }
+
+
+def grown_together(points: Sequence[FrocPoint]) -> frozenset[float]:
+    """Return the heats at which marks have grown together.
+
+    There are fewer false marks than at a higher heat, although more voxels are marked: neighboring
+    marks have become one, and one that reaches a lesion counts as none that is false.
+
+    Args:
+        points: Points of a FROC curve, the highest heat first.
+
+    Returns:
+        Heats of such points.
+    """
+    most = itertools.accumulate((point.false_marks.value for point in points), max)
+    return frozenset(
+        point.heat
+        for point, highest in zip(points, most, strict=True)
+        if point.false_marks.value < highest
+    )
 
 
 def froc_curve(results: Sequence[LesionResult], cluster: NDArray[np.intp]) -> tuple[FrocPoint, ...]:

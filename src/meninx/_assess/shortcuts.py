@@ -1,5 +1,6 @@
 """Measure how well a label is predicted by shortcuts, without the brain."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +15,8 @@ from meninx._assess.intervals import Figure, bootstrap_weights, bounded_interval
 from meninx._assess.metrics import auroc, weighted_auroc
 
 FOLDS = 5
+# AUROC of a random score.
+CHANCE = 0.5
 Features = Sequence[Mapping[str, float]]
 
 
@@ -25,12 +28,19 @@ class Probe:
         name: Name of the features that it used.
         probability: Probability of a tumor for each predicted case, by a fit without its cluster,
             0..1, shape (n,).
-        auroc: AUROC of these probabilities, with its 95 % interval.
+        auroc: AUROC of these probabilities, with its 95 % interval; NaN if no fit learned anything,
+            so that all cases of a fold have one probability.
     """
 
     name: str
     probability: NDArray[np.float64]
     auroc: Figure
+
+
+def best_probe(probes: Sequence[Probe]) -> Probe | None:
+    """Return the probe with the highest AUROC; None if none learned anything."""
+    learned = [probe for probe in probes if np.isfinite(probe.auroc.value)]
+    return max(learned, key=lambda probe: probe.auroc.value, default=None)
 
 
 def probe_shortcuts(
@@ -71,7 +81,11 @@ def probe_shortcuts(
     for number, (name, kinds_used) in enumerate(combinations.items()):
         columns = np.concatenate([_matrix(features[kind]) for kind in kinds_used], axis=1)
         report = partial(_report, progress, number * folds, len(combinations) * folds)
-        probability = _out_of_fold(columns, tumor, splits, report)[part]
+        probability = _out_of_fold(columns, tumor, splits, report)
+        if all(np.ptp(probability[tested]) == 0 for _, tested in splits):
+            probes.append(Probe(name, probability[part], Figure(math.nan, math.nan, math.nan)))
+            continue
+        probability = probability[part]
         draws = np.concatenate(
             [weighted_auroc(tumor[part], probability, some) for some in np.array_split(weights, 10)]
         )

@@ -31,7 +31,7 @@ def audit(
     as_json: JsonOption = False,
     label: LabelOption = None,
 ) -> None:
-    """Find what inflates figures: copies, leaks between splits, shortcuts to the label.
+    """Find what inflates figures: copies, leaks, shortcuts.
 
     Copies are found mirrored, turned, brightened, resized, cropped or saved again. The shortcut
     probe predicts the label without the brain. Needs the extra `evidence`.
@@ -67,7 +67,7 @@ def _print(result: "Audit") -> None:
         ("formats", formats or "volumes"),
         ("unreadable", str(len(result.corrupt))),
         ("byte-identical to another", str(result.redundant["exact"])),
-        ("the same slice as another", str(result.redundant["near"])),
+        ("the same slice as another, those included", str(result.redundant["near"])),
         ("distinct slices", str(len(set(result.survey.duplicates.cluster.tolist())))),
         ("groups across a split", str(len(result.across_splits))),
         ("groups across labels", str(len(result.across_labels))),

@@ -10,6 +10,7 @@ from meninx._cli.backup_places import BackupPlaces, ConfigOption, NodeOption, We
 from meninx._cli.extras import needs_extra
 from meninx._cli.web_options import DatabaseOption, keep_files_private
 from meninx._cli.writable import check_folder
+from meninx._errors import counted
 
 
 def backup(
@@ -19,7 +20,9 @@ def backup(
     node: NodeOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Back up databases, signing key, studies and results, while the services run.
+    """Back up the services' data while they run.
+
+    Saved are databases, signing key, studies and results.
 
     The backup holds patients' data: it is readable for its owner alone. Unfinished uploads are left
     out. `sha256sum --check SHA256SUMS` inside it finds a changed byte.
@@ -37,7 +40,7 @@ def backup(
 
             facts["node"] = save_node(places.node, part / "node")
     saved = ", ".join(
-        f"{service}: {facts[service]['files']} files"
+        f"{service}: {counted(facts[service]['files'], 'file')}"
         for service in ("web", "node")
         if service in facts
     )

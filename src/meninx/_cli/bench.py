@@ -35,7 +35,9 @@ def bench(
         ),
     ] = None,
 ) -> None:
-    """Time one picture, a folder and a series on this machine, on synthetic scans.
+    """Time the detector on this machine.
+
+    One picture, a folder and a series, of synthetic scans.
 
     Nothing else should run meanwhile. The shipped detector is timed in both precisions.
     """

@@ -7,6 +7,7 @@ import typer
 
 from meninx._cli.config_file import FILE_VARIABLE, configured_options
 from meninx._cli.config_probes import PROBES, Probe
+from meninx._errors import counted
 
 _FAULT, _WRONG_KEY = 1, 2
 
@@ -17,7 +18,9 @@ def config(
         Path, typer.Option("--config", envvar=FILE_VARIABLE, help="Configuration to check.")
     ] = Path("meninx.toml"),
 ) -> None:
-    """Check a configuration: its keys first, then folders, database, certificates and peers.
+    """Check a configuration, and all that it names.
+
+    Its keys come first, then folders, database, certificates and peers.
 
     Each peer is asked by C-ECHO, or by a search of its DICOMweb service. Nothing is changed. Exit
     status: 0 if all is well, 1 if something does not work, 2 if a key or a value is wrong.
@@ -33,7 +36,7 @@ def config(
             typer.echo(_line(section, probe))
             failures += probe.outcome == "FAULT"
     if wrong_keys or failures:
-        typer.echo(f"{wrong_keys} wrong keys, {failures} faults", err=True)
+        typer.echo(f"{counted(wrong_keys, 'wrong key')}, {counted(failures, 'fault')}", err=True)
         raise typer.Exit(_WRONG_KEY if wrong_keys else _FAULT)
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+# Exit status of a command that its user stops.
+INTERRUPTED = 130
 # Wider than any row: without a terminal each row is one line, which other programs read.
 _UNBOUNDED_WIDTH = 100_000
 _LINE_BREAKS = re.compile("[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")

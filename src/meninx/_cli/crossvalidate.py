@@ -63,7 +63,9 @@ def crossvalidate(
     split: SplitOption = None,
     allow_leaks: AllowLeaksOption = False,
 ) -> None:
-    """Train a detector per fold, and pool the answers of each on its held-out fold.
+    """Train a detector per fold, and pool their answers.
+
+    Each answers for the fold that was held out from it.
 
     For each held-out fold, the next fold chooses the epoch and calibrates, and the others are the
     training data. With validation_fold = 0 in the recipe, all others are the training data, and
@@ -92,8 +94,8 @@ def crossvalidate(
         _check_mergeable(weights, chosen)
     given = tuple(heads or ())
     files = train_folds(manifest, chosen, folder, weights=weights, heads=given)
-    pictures, copies = unseen_out_of_fold(manifest, files)
     with progress_of() as progress:
+        pictures, copies = unseen_out_of_fold(manifest, files, progress, usable_cores())
         cases = score_out_of_fold(pictures, files, progress, usable_cores())
     if not chosen.training.validation_fold:
         calibrator = calibrate_out_of_fold(cases, files)

@@ -9,7 +9,7 @@ import typer
 
 from meninx._cli.extras import needs_extra
 from meninx._cli.writable import check_folder, unwritable
-from meninx._errors import InputError, OptionError
+from meninx._errors import InputError, OptionError, counted
 
 _SOME_LEFT_OUT = 1
 _KEY_BYTES = 32
@@ -32,7 +32,7 @@ def deidentify(
         bool, typer.Option("--keep-faces", help="Write whole heads unchanged.")
     ] = False,
 ) -> None:
-    """Write MR series without attributes that identify the patient.
+    """Write MR series without what identifies the patient.
 
     PS3.15 Annex E, basic profile, with cleaned descriptors and dates that are shifted by the same
     number of days for each patient. Private attributes are removed. Whole heads from which a face
@@ -56,7 +56,9 @@ def deidentify(
 
     faces = Faces(keep_faces, deface)
     count = sum(1 for _ in release(path, output, _secret_of(key), faces, report))
-    typer.echo(f"{count} files written to {output}, {left_out} scans left out")
+    typer.echo(
+        f"{counted(count, 'file')} written to {output}, {counted(left_out, 'scan')} left out"
+    )
     if left_out or not count:
         raise typer.Exit(_SOME_LEFT_OUT)
 

@@ -23,7 +23,10 @@ def demo(
     output: Annotated[Path, typer.Option(help="Folder to write into.")] = Path("demo"),
     model: ModelOption = None,
 ) -> None:
-    """Make synthetic scans and two bad files, score them, and write a report to look at."""
+    """Score synthetic scans, and write a report to look at.
+
+    Two of the files are bad.
+    """
     from meninx._assess.report import write_report
     from meninx._cli.output import findings_file, score_studies
     from meninx._cli.progress import with_progress

@@ -70,7 +70,9 @@ def evaluate(
     label: LabelOption = None,
     allow_leaks: AllowLeaksOption = False,
 ) -> None:
-    """Measure a model on pictures that it was not fitted on; needs the extra `evidence`.
+    """Measure a model on pictures that it has not seen.
+
+    Needs the extra `evidence`.
 
     Pictures that the model was trained, validated or calibrated on are left out, with all that
     share a slice or a patient with them. So are their copies in another size, format or brightness,
@@ -80,6 +82,7 @@ def evaluate(
     with needs_extra("evidence"):
         from meninx._assess.evaluate_model import load_model, write_report
         from meninx._assess.evaluation import evaluate as run_evaluation
+        from meninx._assess.evaluation_report import check_no_report
         from meninx._assess.figures import PREVALENCES
 
     for share in prevalence or ():
@@ -89,6 +92,7 @@ def evaluate(
             )
     settings = _settings(classifier)
     check_folder(output, "--output")
+    check_no_report(output)
     manifest = load_manifest(
         data, output, label, allow_leaks=allow_leaks, split_matters=fold is not None
     )

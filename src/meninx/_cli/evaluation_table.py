@@ -24,7 +24,7 @@ def print_evaluation(result: "Evaluation", output: Path) -> None:
     """
     from rich.table import Table
 
-    from meninx._assess.evaluation_report import verdict
+    from meninx._assess.evaluation_report import referrals_in_words, verdict
     from meninx._cli.console import output_console
 
     console = output_console()
@@ -33,9 +33,12 @@ def print_evaluation(result: "Evaluation", output: Path) -> None:
             "LEAKING: these figures may be too good, and are no evidence.", style="bold red"
         )
     table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_row("cases", f"{len(result.cases)}, {int(result.answers.tumor.sum())} with tumor")
+    unit = f" scans, stacks of {result.stacked} pictures" if result.stacked else ""
+    tumors = int(result.answers.tumor.sum())
+    table.add_row("cases", f"{len(result.cases)}{unit}, {tumors} with tumor")
     if result.left_out:
-        table.add_row("leaking" if result.leaking else "left out", f"{result.left_out} (fitted on)")
+        name = "leaking" if result.leaking else "left out"
+        table.add_row(name, f"{result.left_out} pictures or volumes, learned from")
     if result.unscored:
         table.add_row("not scored", str(len(result.unscored)))
     for name, figure in _main_figures(result):
@@ -43,7 +46,9 @@ def print_evaluation(result: "Evaluation", output: Path) -> None:
     console.print(table)
     if result.copies.known and (text := result.copies.text):
         console.print(text + ("." if result.leaking else ": left out."))
-    for text in (verdict(result), result.ensemble_text):
+    if referrals := referrals_in_words(result):
+        console.print(f"Referred: {referrals}.", markup=False)
+    for text in (*result.limits, verdict(result), result.ensemble_text):
         if text:
             console.print(text, markup=False)
     console.print("For research, not for diagnosis.", style="dim")

@@ -7,7 +7,7 @@ import typer
 
 from meninx._cli.extras import needs_extra
 from meninx._cli.options import ModelOption, PathsArgument, SpacingOption, parse_spacing
-from meninx._cli.output import SOME_NOT_SCORED, all_answered, check_paths, make_folder
+from meninx._cli.output import SOME_NOT_SCORED, all_answered, distinct_paths, make_folder
 from meninx._cli.progress import with_progress
 from meninx._errors import ModelError
 
@@ -33,7 +33,10 @@ def explain(
         ),
     ] = "cells",
 ) -> None:
-    """Draw the hottest slice with its heat map, contour and scale, and the scores of all slices.
+    """Draw heat map and scores behind an answer.
+
+    The picture has the hottest slice, plain and with heat map, contour and scale, and the scores of
+    all slices.
 
     A heat map is checked first. If no place stands out, or occluding the hottest place does not
     lower the score, it is not drawn, and the picture says so. Exit status: 0 if every scan was
@@ -43,7 +46,7 @@ def explain(
     from meninx._detect.loading import load_detector
     from meninx._scoring.loop import write_all
 
-    check_paths(paths)
+    paths = distinct_paths(paths)
     size = parse_spacing(spacing)
     detector = load_detector(model)
     network = None if method == "cells" else _network_of(detector, model)

@@ -68,7 +68,9 @@ def export(
     ] = 0.02,
     label: LabelOption = None,
 ) -> None:
-    """Write a detector in another number format, unless its answers would change.
+    """Write a detector in another number format.
+
+    Refused if its answers would change.
 
     Or as a folder that tools of Hugging Face or MONAI read, or several as one. Needs the extra
     `train`.

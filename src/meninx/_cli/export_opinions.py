@@ -20,7 +20,9 @@ def export_opinions(
         str, typer.Option(help="Only studies of this project.", show_default="all")
     ] = "",
 ) -> None:
-    """Write the series that readers answered as a table for `meninx prepare` and `meninx train`.
+    """Write readers' answers as a training table.
+
+    The series that they answered are for `meninx prepare` and `meninx train`.
 
     A row for each series whose readers agree on tumor or no tumor; a mask has the boxes and the
     regions that they accepted. Persons are pseudonyms, but a volume may show a face.

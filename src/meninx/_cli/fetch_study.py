@@ -14,7 +14,7 @@ from meninx._cli.options import (
     tls_context,
 )
 from meninx._cli.writable import check_folder
-from meninx._errors import OptionError
+from meninx._errors import OptionError, counted
 
 
 def fetch_study(
@@ -52,4 +52,4 @@ def fetch_study(
     check_folder(output, "--output")
     tls = tls_context(tls_certificate, tls_key, tls_authority, server=False)
     count = peer_of(source, title, tls, port).fetch(study, output)
-    typer.echo(f"{count} instances in {output}")
+    typer.echo(f"{counted(count, 'instance')} in {output}")

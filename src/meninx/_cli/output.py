@@ -1,5 +1,6 @@
 """Checks of inputs, and files that several verbs write: findings and DICOM objects."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +10,7 @@ import typer
 
 from meninx._cli.extras import needs_extra
 from meninx._cli.writable import check_folder, unwritable
-from meninx._errors import OptionError
+from meninx._errors import OptionError, counted
 
 if TYPE_CHECKING:
     from meninx._cli.table import StudyRows
@@ -60,8 +61,8 @@ class DicomFolder:
             pass
         make_folder(folder, "--dicom-out")
         self._folder = folder
-        # Whether all objects were written so far.
-        self.complete = True
+        # Whether all objects were written so far, and how many.
+        self.complete, self._count = True, 0
 
     def write(self, result: "Result") -> None:
         """Write the objects of a result, and report those that could not be made."""
@@ -84,9 +85,15 @@ class DicomFolder:
                 )
                 return
             faults = faults or ["no DICOM objects: a UID in its headers is empty"]
+        self._count += len(list(inside.glob("*.dcm")))
         for fault in faults:
             typer.echo(f"meninx: {findings.scan}: {fault}", err=True)
         self.complete = self.complete and not faults
+
+    @property
+    def summary(self) -> str:
+        """Number of objects that were written, and where."""
+        return f"{counted(self._count, 'DICOM object')} in {self._folder}"
 
 
 def make_folder(folder: Path, option: str) -> None:
@@ -106,17 +113,27 @@ def make_folder(folder: Path, option: str) -> None:
         raise unwritable(option, folder, error) from error
 
 
-def check_paths(paths: Sequence[str]) -> None:
-    """Check that no path is empty.
+def distinct_paths(paths: Sequence[str]) -> list[str]:
+    """Return the paths to score, and say on standard error which were given repeatedly.
 
     Args:
         paths: Paths as the user gave them.
+
+    Returns:
+        Each path once, in the order given.
 
     Raises:
         OptionError: If a path is empty, which would otherwise mean the current folder.
     """
     if not all(paths):
         raise OptionError('an empty path ""; is a variable of your shell unset?')
+    # Links to one file are one path, too.
+    counts = Counter(Path(path).resolve() for path in paths)
+    for path, count in counts.items():
+        if count > 1:
+            typer.echo(f"meninx: {path}: given {count} times, scored once", err=True)
+    first = {Path(path).resolve(): path for path in reversed(paths)}
+    return [first[path] for path in counts]
 
 
 def _write_line(line: str, file: TextIO) -> None:

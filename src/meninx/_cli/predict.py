@@ -17,7 +17,7 @@ from meninx._cli.output import (
     SOME_NOT_SCORED,
     DicomFolder,
     all_answered,
-    check_paths,
+    distinct_paths,
     findings_file,
     score_studies,
 )
@@ -96,7 +96,7 @@ def predict(
     Exit status: 0 if every scan was scored, 1 if some were refused, incomplete or unreadable, 2 for
     wrong usage. For research, not for diagnosis.
     """
-    check_paths(paths)
+    paths = distinct_paths(paths)
     share = _parse_coverage(coverage)
     with no_collection():
         from meninx._detect.loading import load_detector
@@ -128,6 +128,8 @@ def predict(
         from meninx._cli.table import print_table
 
         print_table(studies, detector.card.license)
+    if objects is not None:
+        typer.echo(objects.summary, err=True)
     if not all_answered(found) or (objects is not None and not objects.complete):
         raise typer.Exit(SOME_NOT_SCORED)
 

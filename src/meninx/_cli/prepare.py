@@ -52,7 +52,9 @@ def prepare(
     allow_leaks: AllowLeaksOption = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a manifest.")] = False,
 ) -> None:
-    """Write one manifest with content hashes, groups, persons and folds; needs `evidence`.
+    """Write a manifest with groups, persons and folds.
+
+    It has content hashes, too. Needs the extra `evidence`.
 
     Pictures of the same slice, also edited copies, get one group and one fold. Folds depend on the
     content only, not on names or order of files.

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TextIO
 
+from meninx._errors import counted
+
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
@@ -92,7 +94,7 @@ def with_progress(
         for path in paths:
             for result in score_path(detector, path, spacing_mm=spacing_mm):
                 count += 1
-                describe(f"{count} scans, last {result.findings.scan}")
+                describe(f"{counted(count, 'scan')}, last {result.findings.scan}")
                 yield result
                 del result  # otherwise it stays in memory while the next scan is read
 

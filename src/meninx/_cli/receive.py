@@ -8,7 +8,7 @@ from meninx._cli.extras import needs_extra
 from meninx._cli.receive_settings import ReceiveSettings
 from meninx._cli.verb_settings import takes_settings
 from meninx._cli.web_options import keep_files_private
-from meninx._cli.writable import bound_socket, check_folder
+from meninx._cli.writable import bound_socket, check_folder, held_folder
 from meninx._logs import log_of_service
 
 log = logging.getLogger(__name__)
@@ -16,22 +16,30 @@ log = logging.getLogger(__name__)
 
 @takes_settings(ReceiveSettings)
 def receive(settings: ReceiveSettings) -> None:
-    """Receive studies as a DICOM node, score them, and send results as DICOM objects.
+    """Receive, score and send studies as a DICOM node.
+
+    Results are sent as DICOM objects.
 
     Provides C-STORE of MR images, C-ECHO and storage commitment. A study is scored after a time
     without new files, or once its sender asks for commitment. For research, not for diagnosis.
     """
-    from meninx._detect.loading import load_detector
-
-    with needs_extra("hospital"):
-        from meninx._clinic.node import Node
-        from meninx._clinic.node_status import StatusServer
     keep_files_private()
     log_of_service(settings.log)
     if settings.open_to_all:
         log.warning("any machine that reaches this port may send; see --caller")
     check_folder(settings.data, "--data")
     bound_socket(settings.host, settings.port).close()
+    with held_folder(settings.data, "node", "each node needs a data folder of its own"):
+        _run(settings)
+
+
+def _run(settings: ReceiveSettings) -> None:
+    """Run a node until SIGINT or SIGTERM."""
+    from meninx._detect.loading import load_detector
+
+    with needs_extra("hospital"):
+        from meninx._clinic.node import Node
+        from meninx._clinic.node_status import StatusServer
     load_detector(settings.model)  # a damaged file fails now, not at the first study
     node = Node(settings.for_node())
     stop = threading.Event()

@@ -17,7 +17,9 @@ def reset_password(
         bool, typer.Option(help="Make the account an administrator's, where none is left.")
     ] = False,
 ) -> None:
-    """Give an account of the web application a first password, shown once; it is opened again.
+    """Give an account a first password, shown once.
+
+    The account of the web application is opened again.
 
     For people with access to the server's own command line: the last administrator may be locked
     out. The password is only good for setting another one.

@@ -9,7 +9,7 @@ from meninx._backups import facts_of
 from meninx._cli.backup_places import BackupPlaces, ConfigOption, NodeOption, WebOption
 from meninx._cli.extras import needs_extra
 from meninx._cli.web_options import DatabaseOption, keep_files_private
-from meninx._errors import OptionError
+from meninx._errors import OptionError, counted
 
 
 def restore(
@@ -19,7 +19,9 @@ def restore(
     node: NodeOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Restore a backup into empty folders, and upgrade what an older version has written.
+    """Restore a backup into empty folders.
+
+    What an older version has written is upgraded.
 
     The services must not run. Every file is compared with its hash first; nothing is overwritten.
     """
@@ -36,8 +38,8 @@ def restore(
         typer.echo(f"{places.web.data}: restored, as of {facts['made']}")
         if missing:
             typer.echo(
-                f"meninx: {len(missing)} studies were deleted while the backup was made, and have "
-                f"no files: {', '.join(missing[:5])}",
+                f"meninx: {counted(len(missing), 'study')} deleted while the backup was made, "
+                f"without files: {', '.join(missing[:5])}",
                 err=True,
             )
     if places.node is not None:

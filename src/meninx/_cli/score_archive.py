@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from meninx._cli.console import errors_console
+from meninx._cli.console import INTERRUPTED, errors_console
 from meninx._cli.extras import needs_extra
 from meninx._cli.options import ModelOption
 from meninx._cli.writable import check_folder
+from meninx._errors import counted
 
 if TYPE_CHECKING:
     from meninx._archive.run import RunProgress
 
-SOME_NOT_SCORED, INTERRUPTED = 1, 130
+SOME_NOT_SCORED = 1
 GIB = 2**30
 
 
@@ -57,7 +58,9 @@ def score_archive(
         float, typer.Option(min=1, help="Memory limit of a worker process, GiB.")
     ] = 4.0,
 ) -> None:
-    """Score all series of an archive into a Parquet table, on all cores or a cluster.
+    """Score all series of an archive into a Parquet table.
+
+    Works on all cores, or a cluster.
 
     A run can be stopped at any time; the next run scores only what is missing, by content and
     detector. At the end TABLE/_meninx contains summary.html and drift.html. Exit status: 0 if every
@@ -152,9 +155,9 @@ def _reported(
 def _progress_text(progress: "RunProgress", seconds: float) -> str:
     """Return the text of progress: scans, rate, and the remaining time if known."""
     rate = progress.files / seconds if seconds else 0
-    text = f"{progress.rows} scans, {progress.rows / max(seconds, 1e-9):.1f} a second"
+    text = f"{counted(progress.rows, 'scan')}, {progress.rows / max(seconds, 1e-9):.1f} a second"
     if not progress.counted:
-        return f"{text}, still counting: {progress.found} files so far"
+        return f"{text}, still counting: {counted(progress.found, 'file')} so far"
     left = max(progress.found - progress.files - progress.earlier, 0)
     if not rate:
         return text

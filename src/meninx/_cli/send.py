@@ -13,7 +13,7 @@ from meninx._cli.options import (
     TitleOption,
     tls_context,
 )
-from meninx._errors import InputError, OptionError
+from meninx._errors import InputError, OptionError, counted
 
 
 def send(
@@ -32,7 +32,9 @@ def send(
     tls_key: KeyOption = None,
     tls_authority: AuthorityOption = None,
 ) -> None:
-    """Send DICOM files, such as those of `predict --dicom-out`, by C-STORE or STOW-RS.
+    """Send DICOM files by C-STORE or STOW-RS.
+
+    Such as those of `predict --dicom-out`.
 
     Exit status: 0 if all were accepted, 1 if a file was not, 2 for wrong usage.
     """
@@ -57,4 +59,4 @@ def send(
     tls = tls_context(tls_certificate, tls_key, tls_authority, server=False)
     peer = peer_of(to, title, tls)
     peer.send(files)
-    typer.echo(f"{len(files)} files sent to {peer.address}")
+    typer.echo(f"{counted(len(files), 'file')} sent to {peer.address}")

@@ -19,6 +19,7 @@ from meninx._cli.web_options import (
     LOCAL,
     DatabaseOption,
     DataOption,
+    held_worker,
     keep_files_private,
     web_settings,
 )
@@ -48,7 +49,9 @@ def serve(
         typer.Option(min=0, help="Synthetic studies to load first, where there are none."),
     ] = 0,
 ) -> None:
-    """Serve the web application: upload studies, read them with their findings, give opinions.
+    """Serve the web application.
+
+    In it people upload studies, read them with their findings, and give opinions.
 
     On the first start an administrator is made, whose password is logged here once. Other settings
     come from `--config` or the environment, as MENINX_WEB_NAME; docs/web.md lists them. For
@@ -68,6 +71,9 @@ def serve(
         )
     check_folder(settings.data, "--data")
     listener = bound_socket(host, port)
+    if worker:
+        with held_worker(settings.data, shared=False):
+            pass  # refused now, and not by each worker that is started below
     app = create_app(settings, on_password=_show_password)
     stop = threading.Event()
     keeper = threading.Thread(target=_keep_worker, args=(settings, stop, log), daemon=True)

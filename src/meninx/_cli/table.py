@@ -11,6 +11,7 @@ from meninx._detect.answer_words import (
     EVIDENCE_IN_WORDS,
     NO_OTHER_TYPES,
     answer_in_words,
+    hottest_in_words,
     measured_on,
     prevalence_in_words,
     scale_in_figures,
@@ -18,20 +19,21 @@ from meninx._detect.answer_words import (
     what_would_change_it,
     why_referred,
 )
-from meninx._detect.decision import Decision
 from meninx._detect.findings import Findings, StudyFindings
+from meninx._detect.gate import NO_OOD_MODEL
 from meninx._detect.study_grouping import LEADING
 from meninx._scan.completeness import incomplete_message
 
 # The name of a study is not wrapped on a narrow terminal.
 _NAME_WIDTH = len("= study of 10 series")
+_HEADINGS = ("answer", "probability", "borders", "slice", "voxel from 0")
 _STYLES = {"tumor": "bold red", "no_tumor": "green", "refer": "yellow"}
 # The findings of a study's series and the study's answer; None for a scan without study.
 StudyRows = tuple[Sequence[Findings], StudyFindings | None]
 
 
 def print_table(studies: Iterable[StudyRows], license_text: str = "") -> None:
-    """Print a row per scan, a row per study of several series, and the limits of use.
+    """Print a row per scan, a row per study of several series, remarks, and the limits of use.
 
     Args:
         studies: Findings and answer of each study, in the order of their rows.
@@ -40,19 +42,25 @@ def print_table(studies: Iterable[StudyRows], license_text: str = "") -> None:
     studies = list(studies)
     table = Table(box=None, pad_edge=False)
     table.add_column("scan", overflow="fold", min_width=_NAME_WIDTH)
-    for heading in ("answer", "probability", "borders", "slice", "voxel"):
+    for heading in _HEADINGS:
         table.add_column(heading)
-    table.add_column("remark", overflow="fold")
     answers: list[Findings | StudyFindings] = []
+    # Below the table, where a long one does not make every row wide.
+    remarks: list[Text] = []
     for series, study in studies:
         for found in series:
             table.add_row(*_cells(found))
+            remarks += _remark(found.scan, _remarks(found))
         answers += series
         if study is not None and _series_count(series) > 1:
             table.add_row(*_study_cells(series, study))
+            name = f"study of {_series_count(series)} series, from {series[0].scan} on"
+            remarks += _remark(name, _study_remarks(series, study))
             answers.append(study)
     console = output_console()
     console.print(table)
+    for remark in remarks:
+        console.print(remark)
     for series, study in studies:
         if _has_weights(study):
             _print_weights(series, study)
@@ -97,52 +105,62 @@ def _notes(answers: Sequence[Findings | StudyFindings]) -> Iterable[str]:
     yield from dict.fromkeys(filter(None, map(what_would_change_it, scored)))
     if any(isinstance(found, Findings) and found.shown_types for found in scored):
         yield NO_OTHER_TYPES
+    if any(isinstance(found, Findings) and NO_OOD_MODEL in found.warnings for found in scored):
+        yield f"{NO_OOD_MODEL.text[0].upper()}{NO_OOD_MODEL.text[1:]}."
+
+
+def _remark(name: str, remarks: Iterable[str]) -> list[Text]:
+    """Return the line of what is remarked on a row; file names are never read as markup."""
+    text = "; ".join(filter(None, remarks))
+    return [Text(one_line(f"{name}: {text}"))] if text else []
+
+
+def _remarks(found: Findings) -> Iterable[str]:
+    """Yield why a scan has no answer or is referred, its type, and its warnings."""
+    if found.decision is None:
+        yield found.message or ""
+        yield incomplete_message(found.incomplete)
+    else:
+        yield why_referred(found)
+    if found.shown_types:
+        likely, share = max(found.shown_types.items(), key=lambda item: item[1])
+        yield f"if a tumor, {likely} ({share:.0%})"
+    # What holds for every scan is said once, below the table.
+    yield from (warning.text for warning in found.warnings if warning != NO_OOD_MODEL)
+
+
+def _study_remarks(series: Sequence[Findings], study: StudyFindings) -> Iterable[str]:
+    """Yield why a study has no answer or is referred, and what it was answered from."""
+    if study.decision is None:
+        yield "no series could be scored"
+        yield incomplete_message(study.incomplete)
+        return
+    counted = {found.sequence for found in series if found.scan in study.series}
+    yield why_referred(study)
+    yield f"answered from {', '.join(sequence for sequence in LEADING if sequence in counted)}"
 
 
 def _cells(found: Findings) -> list[Text]:
     """Return the row of a scan; file names are never read as markup."""
-    if found.decision is None:
-        answer = Text(answer_in_words(found), style="yellow")
-        remark = "; ".join(filter(None, [found.message, incomplete_message(found.incomplete)]))
-        return [Text(one_line(found.scan)), answer, *[Text("")] * 4, Text(one_line(remark))]
-    hottest = found.hottest
-    likely = max(found.shown_types.items(), key=lambda item: item[1], default=None)
-    remarks = [why_referred(found)]
-    remarks += [f"if a tumor, {likely[0]} ({likely[1]:.0%})"] if likely else []
-    remarks += [warning.text for warning in found.warnings]
+    peak = " ".join(map(str, found.hottest.peak)) if found.hottest else ""
     return [
         Text(one_line(found.scan)),
-        *_answer_cells(found, found.decision),
-        Text(str(hottest.index) if hottest else ""),
-        Text(" ".join(map(str, hottest.peak)) if hottest else ""),
-        Text(one_line("; ".join(filter(None, remarks)))),
+        *_answer_cells(found),
+        Text(hottest_in_words(found)),
+        Text(peak),
     ]
 
 
 def _study_cells(series: Sequence[Findings], study: StudyFindings) -> list[Text]:
     """Return the row of a study, which follows those of its series."""
     name = Text(f"= study of {_series_count(series)} series", style="bold")
-    if study.decision is None:
-        answer = Text(answer_in_words(study), style="yellow")
-        remark = "; ".join(
-            filter(None, ["no series could be scored", incomplete_message(study.incomplete)])
-        )
-        return [name, answer, *[Text("")] * 4, Text(remark)]
-    counted = {found.sequence for found in series if found.scan in study.series}
-    leading = [sequence for sequence in LEADING if sequence in counted]
-    remarks = (why_referred(study), f"answered from {', '.join(leading)}")
-    return [
-        name,
-        *_answer_cells(study, study.decision),
-        *[Text("")] * 2,
-        Text("; ".join(filter(None, remarks))),
-    ]
+    return [name, *_answer_cells(study), *[Text("")] * 2]
 
 
-def _answer_cells(found: Findings | StudyFindings, decision: Decision) -> list[Text]:
+def _answer_cells(found: Findings | StudyFindings) -> list[Text]:
     probability, borders = scale_in_figures(found)
     return [
-        Text(answer_in_words(found), style=_STYLES[decision]),
+        Text(answer_in_words(found), style=_STYLES.get(found.decision or "", "yellow")),
         Text(probability),
         Text(" | ".join(borders)),
     ]

@@ -1,12 +1,14 @@
 """Train a detector: `meninx train DATA --recipe NAME`."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from meninx._cli.console import log_to
+from meninx._cli.console import INTERRUPTED, log_to
 from meninx._cli.extras import needs_extra
 from meninx._cli.labeled_data import ask_missing_labels, load_manifest
 from meninx._cli.options import (
@@ -21,12 +23,13 @@ from meninx._cli.options import (
 from meninx._cli.writable import check_file, check_folder
 from meninx._errors import OptionError
 from meninx._learn.recipe_files import find_recipe
+from meninx._learn.run_folder import RUN_NAME, check_no_run
 from meninx._processes import is_first_process, is_one_of_several
 
 if TYPE_CHECKING:
     from meninx._data.manifest import Manifest
     from meninx._learn.fit.training import Run
-    from meninx._learn.recipe import Recipe, TrainingRecipe
+    from meninx._learn.recipe import Recipe
 
 
 def train(
@@ -107,7 +110,9 @@ def train(
         ),
     ] = None,
 ) -> None:
-    """Train a detector on your own pictures; needs the extra `train`.
+    """Train a detector on your own pictures.
+
+    Needs the extra `train`.
 
     A folder without a manifest gets one with five folds that share no slice. The run folder gets
     manifest.csv, run.json, training.log and detector.onnx, which `meninx predict --model` and
@@ -138,19 +143,34 @@ def train(
     chosen = changed_recipe(chosen, initialization, precision, epochs, freeze, further_epochs)
     folder = _run_folder(output, path.stem, resume=resume)
     log_to(folder / "training.log", first=is_first_process())
-    manifest = load_manifest(data, folder, label, split, allow_leaks=allow_leaks)
-    typer.echo(_use_of_folds(manifest, chosen.training), err=True)
-    run = run_training(
-        manifest,
-        chosen,
-        folder,
-        resume=resume,
-        weights=weights,
-        sha256=sha256,
-        heads=tuple(heads or ()),
-    )
+    with _said_if_stopped(folder):
+        manifest = load_manifest(data, folder, label, split, allow_leaks=allow_leaks)
+        typer.echo(_use_of_folds(manifest, chosen), err=True)
+        run = run_training(
+            manifest,
+            chosen,
+            folder,
+            resume=resume,
+            weights=weights,
+            sha256=sha256,
+            heads=tuple(heads or ()),
+        )
     if is_first_process():
-        _print_run(run, data, manifest, chosen.training.test_fold)
+        _print_run(run, data, manifest, chosen)
+
+
+@contextmanager
+def _said_if_stopped(folder: Path) -> Iterator[None]:
+    """End with status 130 and a sentence on how to go on, where a user stops a training."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        if is_first_process():
+            text = "run the same command again"
+            if (folder / RUN_NAME).exists():
+                text = f"go on after the last finished epoch with --resume --output {folder}"
+            typer.echo(f"meninx: stopped; {text}", err=True)
+        raise typer.Exit(INTERRUPTED) from stop
 
 
 def _run_folder(output: Path | None, recipe: str, *, resume: bool) -> Path:
@@ -171,18 +191,23 @@ def _run_folder(output: Path | None, recipe: str, *, resume: bool) -> Path:
         reason = "--resume" if resume else "training in several processes"
         raise OptionError(f"{reason} needs --output, the run folder")
     folder = output or Path("runs") / f"{recipe}-{datetime.now():%Y%m%d-%H%M%S}"
-    if (folder / "checkpoints").exists() and not resume:
-        raise OptionError(f"{folder} holds a run already; add --resume or name another --output")
+    # The others of several processes may come when the first has begun to write.
+    if not resume and is_first_process():
+        check_no_run(folder)
     check_folder(folder, "--output")
     return folder
 
 
-def _print_run(run: "Run", data: Path, manifest: "Manifest", test_fold: int) -> None:
+def _print_run(run: "Run", data: Path, manifest: "Manifest", recipe: "Recipe") -> None:
     """Print a run's figures, its file, and what limits the figures."""
     from meninx._learn.file.provenance import origin_of
-    from meninx._learn.file.validation import FIGURES
+    from meninx._learn.file.validation import CHOOSES_EPOCH, FIGURES
 
+    test_fold = recipe.training.test_fold
     for name, value in run.figures.items():
+        # A probe has no epochs to choose.
+        if name == CHOOSES_EPOCH and recipe.network.frozen == "features":
+            continue
         typer.echo(f"{name:8} {value:.4f}  {FIGURES[name]}", err=True)
     typer.echo(f"detector: {run.detector}", err=True)
     before = origin_of(run.folder)
@@ -241,13 +266,15 @@ def _seen_before(manifest: "Manifest", run: "Run") -> str:
     )
 
 
-def _use_of_folds(manifest: "Manifest", training: "TrainingRecipe") -> str:
+def _use_of_folds(manifest: "Manifest", recipe: "Recipe") -> str:
     """Return what each fold is used for, and how much is left out."""
+    training = recipe.training
+    chosen = "how far the layer moves" if recipe.network.frozen == "features" else "the epoch"
     out = {training.test_fold, *training.left_out} & set(manifest.folds)
     parts = []
     for what, folds in (
         ("left out, for meninx evaluate", out),
-        ("to choose the epoch and calibrate", {training.validation_fold} & set(manifest.folds)),
+        (f"to choose {chosen} and calibrate", {training.validation_fold} & set(manifest.folds)),
         ("to learn from", set(manifest.folds) - out - {training.validation_fold}),
     ):
         count = sum(picture.fold in folds for picture in manifest.pictures)

@@ -6,12 +6,15 @@ import typer
 
 from meninx._cli.extras import needs_extra
 from meninx._cli.web_options import DatabaseOption, DataOption, web_settings
+from meninx._errors import counted
 
 _CHANGED_OR_MISSING = 1
 
 
 def verify_opinions(data: DataOption = Path("meninx-data"), database: DatabaseOption = "") -> None:
-    """Check the signatures of all opinions in the web application, and that none is missing.
+    """Check that no opinion was changed or is missing.
+
+    The signatures of all opinions in the web application are checked.
 
     Exit status 1 if an opinion was changed since its reader stored it, or if one that the audit log
     lists is missing. The key is the file signing.key in the data folder.
@@ -24,6 +27,8 @@ def verify_opinions(data: DataOption = Path("meninx-data"), database: DatabaseOp
         found = verify_opinions(session, settings.existing_key())
     for line in found.faults:
         typer.echo(line)
-    typer.echo(f"{found.right} opinions are as they were stored, {len(found.faults)} faults")
+    typer.echo(
+        f"{counted(found.right, 'opinion')} as stored, {counted(len(found.faults), 'fault')}"
+    )
     if found.faults:
         raise typer.Exit(_CHANGED_OR_MISSING)

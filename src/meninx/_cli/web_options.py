@@ -1,12 +1,14 @@
 """Options that commands of the web application share."""
 
 import os
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from meninx._cli.extras import needs_extra
+from meninx._cli.writable import held_folder
 from meninx._errors import OptionError
 
 if TYPE_CHECKING:
@@ -48,3 +50,9 @@ def web_settings(data: Path, database: str, model: Path | None) -> "Settings":
     if model is not None:
         settings.model = model.resolve()
     return settings
+
+
+def held_worker(data: Path, *, shared: bool) -> AbstractContextManager[None]:
+    """Hold a server's data folder for a worker; see `held_folder`."""
+    advice = "for more workers start the server with --no-worker and each worker with --several"
+    return held_folder(data, "worker", advice, shared=shared)

@@ -13,9 +13,11 @@ from meninx._cli.options import LogOption, ModelOption
 from meninx._cli.web_options import (
     DatabaseOption,
     DataOption,
+    held_worker,
     keep_files_private,
     web_settings,
 )
+from meninx._errors import OptionError
 from meninx._logs import log_of_service
 
 _STANDARD_INPUT = 0
@@ -37,7 +39,9 @@ def worker(
         bool, typer.Option(hidden=True, help="End with the server, which holds standard input.")
     ] = False,
 ) -> None:
-    """Score waiting studies, one at a time; `meninx serve` starts a worker itself.
+    """Score the web application's waiting studies.
+
+    One at a time; `meninx serve` starts a worker itself.
 
     Several workers can run, on machines that share the database and the data folder.
     """
@@ -47,7 +51,11 @@ def worker(
         from meninx._web.studies.jobs import work
     if beside:
         threading.Thread(target=_end_with_server, daemon=True).start()
-    work(web_settings(data, database, model), alone=not several)
+    settings = web_settings(data, database, model)
+    if not settings.data.is_dir():
+        raise OptionError(f"no folder {settings.data}; give the server's data folder by --data")
+    with held_worker(settings.data, shared=several):
+        work(settings, alone=not several)
 
 
 def _end_with_server() -> None:

@@ -1,8 +1,12 @@
 """Check outputs and ports before any work."""
 
 import errno
+import fcntl
 import os
 import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +15,9 @@ from meninx._system_errors import words_of
 
 if TYPE_CHECKING:
     import socket
+
+# Time for a process that was just ended to let go of its folder, and pause between two looks, s.
+_PATIENCE_SECONDS, _LOOK_SECONDS = 3.0, 0.1
 
 
 def check_folder(folder: Path, option: str) -> None:
@@ -36,6 +43,43 @@ def _write_into(folder: Path) -> None:
     existing = next(parent for parent in parents if parent.exists())
     with tempfile.TemporaryFile(dir=existing) as file:
         file.write(b"\0")
+
+
+@contextmanager
+def held_folder(folder: Path, service: str, advice: str, *, shared: bool = False) -> Iterator[None]:
+    """Hold a data folder, so that no second service of its kind works in it.
+
+    The system lets go of it when the process ends, however that happens.
+
+    Args:
+        folder: Data folder, made if missing.
+        service: Kind of the service, for the name of the lock's file and the message.
+        advice: What to do about another one, for the message.
+        shared: Whether others that share it may hold it, too.
+
+    Yields:
+        Nothing; the folder is held meanwhile.
+
+    Raises:
+        OptionError: If another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f"{service}.lock").open("ab") as file:
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while not _is_locked(file.fileno(), shared=shared):
+            if time.monotonic() > deadline:
+                raise OptionError(f"--data {folder}: another {service} works in it; {advice}")
+            time.sleep(_LOOK_SECONDS)
+        yield
+
+
+def _is_locked(descriptor: int, *, shared: bool) -> bool:
+    """Lock an open file for this process; return False if another one has locked it."""
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def check_file(file: Path, option: str) -> None:

@@ -190,6 +190,18 @@ class Ledger:
                 (state, tries, time.time() + pause, *key),
             )
 
+    def progress(self, study: str, peer: str) -> tuple[int, int]:
+        """Return how many objects of a study a peer has, and how many it still waits for."""
+        query = (
+            "select coalesce(sum(state = ?), 0), coalesce(sum(state in (?, ?)), 0) from results "
+            "where study = ? and peer = ?"
+        )
+        with self._lock:
+            sent, waiting = self._ledger.execute(
+                query, (SENT, WAITING, SENDING, study, peer)
+            ).fetchone()
+        return int(sent), int(waiting)
+
     def deliveries(self) -> dict[str, int]:
         """Return the number of results in each state of their delivery."""
         with self._lock:

@@ -15,7 +15,7 @@ from meninx._clinic.ledger import DROPPED, SENDING, SENT, WAITING, Delivery
 from meninx._clinic.node_settings import NodeSettings
 from meninx._clinic.storage_provider import SUCCESS, StorageProvider
 from meninx._clinic.study_scoring import score_and_write
-from meninx._errors import InputError, PeerError
+from meninx._errors import InputError, PeerError, counted
 from meninx._scoring.worker import MAX_ATTEMPTS, Worker
 from meninx._system_errors import system_error_in_words
 
@@ -47,6 +47,8 @@ class Node:
         self._thread = threading.Thread(target=self._run, name="node", daemon=True)
         # Since the start: deliveries that no peer accepted.
         self.failed_deliveries = 0
+        # Studies and peers of which it was said that a delivery failed.
+        self._failing: set[tuple[str, str]] = set()
 
     @property
     def is_running(self) -> bool:
@@ -158,11 +160,11 @@ class Node:
         )
         self._next_report = 0.0
         log.info(
-            "study %s: %d instances scored in %.1f s, %d results",
+            "study %s: %s scored in %.1f s, %s",
             name[:8],
-            count,
+            counted(count, "instance"),
             time.perf_counter() - began,
-            len(files),
+            counted(len(files), "result"),
         )
 
     def _deliver_due(self) -> None:
@@ -182,18 +184,30 @@ class Node:
             return True
         # After a kill or a lost response the peer may have it already: it is not sent twice.
         if delivery.tries and not delivery.is_study and self._peer_has(delivery):
-            self.inbox.ledger.set_state(delivery, SENT)
+            self._delivered(delivery)
             return True
         self.inbox.ledger.set_state(delivery, SENDING)
         try:
             send()
         except (PeerError, OSError) as error:
-            log.warning("%s", error)
             self.failed_deliveries += 1
             self.inbox.ledger.set_state(delivery, WAITING, failed=True)
+            if (delivery.study, delivery.peer) not in self._failing:  # said once for all tries
+                self._failing.add((delivery.study, delivery.peer))
+                log.warning("study %s: %s; it is tried again", delivery.study[:8], error)
             return False
-        self.inbox.ledger.set_state(delivery, SENT)
+        self._delivered(delivery)
         return True
+
+    def _delivered(self, delivery: Delivery) -> None:
+        """Record a delivery, and log the last one of a study to a peer."""
+        self.inbox.ledger.set_state(delivery, SENT)
+        sent, waiting = self.inbox.ledger.progress(delivery.study, delivery.peer)
+        if waiting:
+            return
+        self._failing.discard((delivery.study, delivery.peer))
+        what = "handed over" if delivery.is_study else f"{counted(sent, 'result')} delivered"
+        log.info("study %s: %s to %s", delivery.study[:8], what, delivery.peer)
 
     def _sender_of(self, delivery: Delivery) -> Callable[[], None] | None:
         """Return a function that sends; None if the peer or the file no longer exists."""

@@ -17,7 +17,7 @@ from meninx._clinic.key_objects import (
     source_of,
 )
 from meninx._clinic.result_context import MANUFACTURER, ResultContext, region_name
-from meninx._detect.answer_words import borders_in_words, why_referred
+from meninx._detect.answer_words import borders_in_words, slice_in_words, why_referred
 from meninx._detect.findings import Findings, SliceFinding
 from meninx._errors import OptionError
 from meninx._labels import TUMOR_TYPES
@@ -248,7 +248,9 @@ def _peak(
         source.SOPClassUID, source.SOPInstanceUID, referenced_frame_numbers=numbers
     )
     return hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations(
-        tracking_identifier=_tracking(context, f"peak in {scan.view.plane} slice {found.index}"),
+        tracking_identifier=_tracking(
+            context, f"peak in {scan.view.plane} slice {slice_in_words(found.index, len(scan))}"
+        ),
         referenced_region=hd.sr.ImageRegion3D(
             graphic_type=hd.sr.GraphicTypeValues3D.POINT,
             graphic_data=point[None],

@@ -112,7 +112,8 @@ class StudyFolder:
         if not count:
             (self.folder / NOTE).unlink(missing_ok=True)  # another study may be fetched into it
             received = "" if expected is None else f": 0 of {expected} {self._what} received"
-            raise PeerError(f"no study {self._study}{received}{reason}")
+            what = "not fetched: study" if fault else "no study"
+            raise PeerError(f"{what} {self._study}{received}{reason}")
         self._note(missing)
         counted = f"{count} {self._what}, not the end," if expected is None else missing[0].text
         raise PeerError(

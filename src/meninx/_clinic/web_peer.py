@@ -65,7 +65,9 @@ class WebPeer:
             try:
                 response = self._client.store_instances([dataset])
             except Exception as error:
-                raise PeerError(f"{self.address}: {path.name} was not accepted: {error}") from error
+                raise PeerError(
+                    f"{self.address}: {path.name} was not accepted: {_fault_in_words(error)}"
+                ) from error
             if response.get("FailedSOPSequence"):
                 raise PeerError(
                     f"{self.address}: {path.name} was not accepted: the service lists it as failed"
@@ -132,7 +134,7 @@ class WebPeer:
             # Anything may be raised for what the service sent, but a full disk is not its fault.
             if isinstance(error, OSError) and not isinstance(error, requests.RequestException):
                 raise
-            fault = without_passwords(f"{type(error).__name__}: {error}")
+            fault = _fault_in_words(error)
         fault = fault or self._partial
         try:
             return target.finish(expected, fault)
@@ -228,6 +230,13 @@ class WebPeer:
             (_value(series, SERIES_UID), _value(series, SERIES_INSTANCES))
             for series in self._search_all(search)
         ]
+
+
+def _fault_in_words(error: Exception) -> str:
+    """Return why a request failed, without the library's account of a missing connection."""
+    if isinstance(error, requests.ConnectionError):
+        return "no connection, or it was lost: is the address right, and does the service run?"
+    return without_passwords(f"{type(error).__name__}: {error}")
 
 
 def _value(match: Match, tag: str) -> str:

@@ -18,6 +18,7 @@ from scipy import fft, ndimage
 
 from meninx._data.manifest import Picture
 from meninx._data.near_duplicates import MIN_LEVELS, SIDE, gray_levels, robust_range, structure_of
+from meninx._data.progress import Progress, silent
 from meninx._detect.head_slices import brain_slices
 from meninx._detect.model_card import DESCRIPTOR_BYTES, MAX_DESCRIPTORS, SeenSlices
 from meninx._errors import InputError
@@ -67,19 +68,26 @@ def descriptor_of(image: Array) -> Descriptors | None:
     return np.packbits(waves.ravel() > 0)
 
 
-def descriptors_of(pictures: Sequence[Picture], workers: int = 1) -> list[Descriptors]:
+def descriptors_of(
+    pictures: Sequence[Picture], workers: int = 1, progress: Progress = silent
+) -> list[Descriptors]:
     """Return the descriptors of a manifest's rows.
 
     Args:
         pictures: Rows of a manifest.
         workers: Number of files read at a time, in threads.
+        progress: Called with the step, the number of rows described, and of all.
 
     Returns:
         For each row the descriptors of its distinctive slices, shape (n, 32): at most one of a
         picture, one every few mm of a volume. An unreadable file has none.
     """
+    found = []
     with ThreadPoolExecutor(workers) as pool:
-        return list(pool.map(_of_row, pictures))
+        for own in pool.map(_of_row, pictures):
+            found.append(own)
+            progress("describing pictures", len(found), len(pictures))
+    return found
 
 
 def descriptors_of_scan(scan: Scan) -> Descriptors:

@@ -1,10 +1,10 @@
 """Describe in words how a data set was understood, before it is used."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from meninx._data.items import Item, label_of
-from meninx._data.missing import listed, unreadable_folders
+from meninx._data.missing import MAX_NAMED, listed, unreadable_folders
 from meninx._data.survey import Survey
 
 WORDS = {"none": "no tumor", "unknown": "tumor", "masked": "labeled by their masks"}
@@ -85,9 +85,16 @@ def _classes_of(found: Survey) -> list[str]:
     for item in found.items:
         folders[label_of_item(item)][_folder_name(item)] += 1
     return [
-        f"{WORDS.get(label, label)}: {names.total()} from {listed(f'{name}/' for name in names)}"
+        f"{WORDS.get(label, label)}: {names.total()} from {_folders_in_words(names)}"
         for label, names in sorted(folders.items())
     ]
+
+
+def _folders_in_words(names: Collection[str]) -> str:
+    """Return the folders of a class: their names, or of many the number and the first."""
+    if len(names) > MAX_NAMED:
+        return f"{len(names)} folders, such as {next(iter(names))}/"
+    return listed(f"{name}/" for name in names)
 
 
 def _conflict_line(found: Survey, conflicts: Sequence[Sequence[int]]) -> str:

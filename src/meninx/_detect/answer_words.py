@@ -1,6 +1,7 @@
 """Words for an answer, shared by tables, pages, reports and DICOM objects."""
 
 from meninx._detect.calibration import Reference
+from meninx._detect.decision import fewest_references, highest_coverage
 from meninx._detect.findings import (
     ALL_DECIMALS,
     Findings,
@@ -68,6 +69,18 @@ def borders_in_words(findings: Findings | StudyFindings) -> str:
     return f"no tumor below {below}, {between}tumor from {start}"
 
 
+def slice_in_words(index: int, count: int) -> str:
+    """Return a slice as people count them, from 1, such as `19 of 24`; files count from 0."""
+    return f"{index + 1} of {count}"
+
+
+def hottest_in_words(findings: Findings) -> str:
+    """Return the hottest slice of a volume as people count them; empty if there is none."""
+    if findings.hottest is None or not findings.is_volume:
+        return ""
+    return slice_in_words(findings.hottest.index, findings.slice_count)
+
+
 def prevalence_in_words(findings: Findings | StudyFindings) -> str:
     """Return the prevalence that a probability refers to; empty if it is not calibrated."""
     if findings.borders is None:
@@ -99,14 +112,16 @@ def measured_on(findings: Findings | StudyFindings) -> str:
         findings: Findings of a scan or a study.
 
     Returns:
-        One to three sentences.
+        One to four sentences.
     """
     reference = findings.reference
     if reference is None or findings.decision is None:
         return ""
     words = f"Compared with {_reference_in_words(reference)}, none of them used in training."
     fewest = min(reference.tumor, reference.tumor_free)
-    if fewest < _FEW:
+    if never := never_answered(reference, findings.coverage):
+        words += f" {never}"
+    elif fewest < _FEW:
         words += f" {fewest} of a kind are few: the borders are uncertain."
     doubtful = isinstance(findings, Findings) and any(
         warning.code == _GEOMETRY_DOUBTFUL for warning in findings.warnings
@@ -117,6 +132,36 @@ def measured_on(findings: Findings | StudyFindings) -> str:
         looks = f"it looks {plane}" if plane else "its plane is unknown"
         words += f" Its distances were estimated and {looks}: it has the scale of axial series."
     return words
+
+
+def never_answered(reference: Reference | None, coverage: float | None) -> str:
+    """Return which answers are never given because too few held-out scans can exclude the other.
+
+    Args:
+        reference: The held-out scans that answers are compared with; None if there are none.
+        coverage: Coverage that determines the borders, 0..1; None if the operating point does.
+
+    Returns:
+        Two sentences; empty if both answers can be given.
+    """
+    if reference is None or coverage is None:
+        return ""
+    needed = fewest_references(coverage)
+    never = [
+        answer
+        for answer, count in (("tumor", reference.tumor_free), ("no tumor", reference.tumor))
+        if count < needed
+    ]
+    if not never:
+        return ""
+    what = "All scans are referred" if len(never) == 2 else f"The answer is never {never[0]}"
+    highest = highest_coverage(min(reference.tumor, reference.tumor_free))
+    return (
+        f"{what}: to exclude an answer at a coverage of {100 * coverage:g} % takes {needed} "
+        f"held-out scans of its class, found {reference.tumor} with a tumor and "
+        f"{reference.tumor_free} tumor-free. The highest coverage at which these can exclude both "
+        f"is {highest:g}."
+    )
 
 
 def _reference_in_words(reference: Reference) -> str:

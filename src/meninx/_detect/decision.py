@@ -7,6 +7,7 @@ A scan or study is referred for one of three reasons:
 3. Its slices lie in a plane for which the detector was not calibrated (`forced_referral`).
 """
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
@@ -140,6 +141,27 @@ def _needed(count: int, coverage: float) -> int:
     """Return how many of `count` held-out logits must be as extreme for a plausible answer."""
     numbers = (number for number in range(count) if (1 + number) / (1 + count) > 1 - coverage)
     return next(numbers, count)
+
+
+def fewest_references(coverage: float) -> int:
+    """Return how many held-out scans of a class it takes to exclude it as an answer.
+
+    With fewer, even the lowest p-value, 1 / (1 + number), exceeds 1 - coverage.
+
+    Args:
+        coverage: Share of scans whose true answer must not be ruled out, 0..1, below 1.
+
+    Returns:
+        Number of scans, 1 and more.
+    """
+    return next(number for number in itertools.count(1) if _needed(number, coverage))
+
+
+def highest_coverage(count: int) -> float:
+    """Return the highest coverage, in hundredths, at which `count` scans can exclude an answer."""
+    return next(
+        (per_cent / 100 for per_cent in range(99, 0, -1) if _needed(count, per_cent / 100)), 0.0
+    )
 
 
 class Referral(NamedTuple):

@@ -24,7 +24,7 @@ from meninx._detect.decision import (
 )
 from meninx._detect.engine import Engine, Output, Workers
 from meninx._detect.findings import TYPED_SEQUENCE, Findings, SliceFinding, Status, StudyFindings
-from meninx._detect.gate import check_in_distribution, check_scan
+from meninx._detect.gate import NO_OOD_MODEL, check_in_distribution, check_scan
 from meninx._detect.head_slices import brain_slices, part_of_head
 from meninx._detect.network_input import NetworkInput, prepared
 from meninx._detect.peak import hottest_position
@@ -311,7 +311,7 @@ class Detector:
             identity=scan.identity.as_json(),
             model=self.model,
             milliseconds=milliseconds,
-            is_volume=scan.is_volume,
+            slice_count=len(scan),
             reference=calibration.reference(volume=scan.is_volume, sequence=judged_as),
             logit=logit,
             sequence=scan.sequence,
@@ -324,6 +324,7 @@ class Detector:
                     recognized,
                     by_sequence=scan.is_volume or calibration.has(judged_as, volume=False),
                 ),
+                *((NO_OOD_MODEL,) if self.card.ood_threshold is None else ()),
             ),
             incomplete=scan.incomplete,
             **answer._asdict(),

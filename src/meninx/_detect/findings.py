@@ -148,7 +148,7 @@ class Findings:
         identity: UIDs of DICOM, and a hash of the patient; empty for other formats.
         model: Name and SHA-256 of the detector file.
         milliseconds: Time of each step, ms.
-        is_volume: Whether the scan has more than one slice.
+        slice_count: Number of slices of the scan, scored or not.
         borders: Borders of the answer on the scale of the probability; None if not scored.
         threshold: Decision threshold of the operating point, on the same scale, 0..1; None if not
             scored. With a coverage, the decision does not depend on it.
@@ -176,7 +176,7 @@ class Findings:
     identity: Mapping[str, str] = field(default_factory=dict)
     model: Mapping[str, str] = field(default_factory=dict)
     milliseconds: Mapping[str, float] = field(default_factory=dict)
-    is_volume: bool = False
+    slice_count: int = 1
     borders: Borders | None = None
     threshold: float | None = None
     p_values: Mapping[Answer, float] = field(default_factory=dict)
@@ -227,7 +227,8 @@ class Findings:
             stored: Public JSON of a scan.
 
         Returns:
-            Findings with the same JSON, without heat maps and logit.
+            Findings with the same JSON, without heat maps and logit. The JSON does not tell the
+            number of slices: it is taken to end with the last scored one.
         """
         slices = tuple(map(SliceFinding.from_json, stored["slices"]))
         return cls(
@@ -236,12 +237,17 @@ class Findings:
             slices=slices,
             identity=stored["identity"],
             milliseconds=stored["milliseconds"],
-            is_volume=len(slices) > 1,
+            slice_count=slices[-1].index + 1 if slices else 1,
             sequence=stored["sequence"],
             recognized=recognized_from_json(stored.get("recognized")),
             warnings=tuple(ScanWarning(**warning) for warning in stored["warnings"]),
             **_answer_from_json(stored),
         )
+
+    @property
+    def is_volume(self) -> bool:
+        """Whether the scan has more than one slice."""
+        return self.slice_count > 1
 
     @property
     def hottest(self) -> SliceFinding | None:

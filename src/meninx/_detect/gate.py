@@ -10,6 +10,7 @@ from meninx._scan.geometry import field_of_view_fault
 from meninx._scan.intensity import foreground
 from meninx._scan.order_statistics import count_distinct, median
 from meninx._scan.scan import Scan, Slice
+from meninx._scan.warning import ScanWarning
 
 # Smaller matrices are functional, perfusion or test images; a tightly cropped brain without skull
 # at 2 mm has about 75 pixels.
@@ -22,6 +23,12 @@ MIN_LEVELS = 16
 _LEVEL_SAMPLES = 64
 # A head in the largest usual field of view (360 mm) covers a tenth of the picture.
 _MIN_FOREGROUND = 0.02
+# Warning of a detector file without an out-of-distribution model.
+NO_OOD_MODEL = ScanWarning(
+    "no_ood_model",
+    "this detector has no out-of-distribution model: what is no brain MRI, such as another organ "
+    "or a screenshot, is refused by rules alone, and may be scored",
+)
 
 
 def check_scan(scan: Scan) -> None:

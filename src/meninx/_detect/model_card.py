@@ -130,6 +130,8 @@ class ModelCard:
             of the code.
         backbone: Name of the network's ResNet, for those who load its weights.
         members: SHA-256 of each detector of an ensemble; empty for a single network.
+        inherited_types: Whether the weights that it started from had learned the types, and no
+            picture of its own has one.
     """
 
     name: str
@@ -146,6 +148,7 @@ class ModelCard:
     license: str = ""
     backbone: str = DEFAULT_BACKBONE
     members: tuple[str, ...] = ()
+    inherited_types: bool = False
 
     @property
     def network_title(self) -> str:
@@ -167,6 +170,9 @@ class ModelCard:
             "network": self.network_title,
             "types": ", ".join(self.types) or "none",
             "files learned from": str(len(self.seen)),
+            "out-of-distribution model": "none: what is no brain MRI is refused by rules alone"
+            if self.ood_threshold is None
+            else f"refuses scores above {self.ood_threshold:g}",
         }
         return {KEY: json.dumps(values), **facts}
 
@@ -210,6 +216,7 @@ class ModelCard:
                 # Files of a ResNet-18 need not name it, as the shipped ones.
                 backbone=str(values.get("backbone", DEFAULT_BACKBONE)),
                 members=tuple(values.get("members", ())),
+                inherited_types=bool(values.get("inherited_types", False)),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(

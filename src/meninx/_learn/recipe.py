@@ -342,7 +342,7 @@ def changed_recipe(
 
     Raises:
         OptionError: If there is no such initialization, precision or part of a network, or the
-            architecture has no such part.
+            architecture has no such part, or a linear probe is given epochs or a precision.
     """
     network, training = recipe.network, recipe.training
     if initialization is not None:
@@ -358,6 +358,13 @@ def changed_recipe(
     if further_epochs:
         training = dataclasses.replace(training, further_epochs=further_epochs)
     changed = dataclasses.replace(recipe, network=network, training=training)
+    named = {"--epochs": epochs, "--further-epochs": further_epochs, "--precision": precision}
+    unused = [option for option, value in named.items() if value]
+    if network.frozen == "features" and unused:
+        raise OptionError(
+            f"{', '.join(unused)}: a linear probe has no epochs and no other precision than 32 "
+            "bits: leave it out, or train with --recipe finetune or --freeze backbone"
+        )
     if frozen is not None and (faults := _impossible(changed)):
         raise OptionError(f"--freeze {frozen}: {'; '.join(faults)}")
     return changed

@@ -3,7 +3,13 @@
 import numpy as np
 from PIL import Image, ImageDraw
 
-from meninx._detect.answer_words import answer_in_words, borders_in_words, scale_in_figures
+from meninx._detect.answer_words import (
+    answer_in_words,
+    borders_in_words,
+    hottest_in_words,
+    scale_in_figures,
+    slice_in_words,
+)
 from meninx._detect.findings import Findings, SliceFinding
 from meninx._render.annotation import INK, PAPER, scale_bar, write_letters
 from meninx._render.heatmap import gray_picture, overlay, panel_size, slice_heatmap
@@ -41,7 +47,7 @@ def explanation_sheet(scan: Scan, findings: Findings, withheld: str | None) -> I
     if len(findings.slices) > 1:
         parts.append(_strip(scan, findings, shown=shown))
         parts.append(_graph(findings, parts[-1].width))
-    parts.append(_caption(findings, hottest, withheld, max(part.width for part in parts)))
+    parts.append(_caption(findings, withheld, max(part.width for part in parts)))
     width = max(part.width for part in parts) + 2 * GAP
     sheet = Image.new("RGB", (width, sum(part.height + GAP for part in parts) + GAP), PAPER)
     top = GAP
@@ -117,7 +123,7 @@ def _strip(scan: Scan, findings: Findings, *, shown: bool) -> Image.Image:
     for number, (finding, thumb) in enumerate(thumbs):
         left, top = number % columns * cell[0], number // columns * cell[1]
         strip.paste(thumb, (left, top))
-        text = f"{finding.index}: {finding.probability:.2f}"
+        text = f"{finding.index + 1}: {finding.probability:.2f}"
         draw.text((left + 2, top + height + 2), text, fill=MARK if finding is hottest else INK)
     return strip
 
@@ -135,15 +141,15 @@ def _graph(findings: Findings, width: int) -> Image.Image:
         draw.rectangle((left, top, max(left + step - 1, left), _GRAPH_HEIGHT), fill=color)
     draw.line((0, _GRAPH_HEIGHT // 2, width, _GRAPH_HEIGHT // 2), fill=SOFT)
     draw.text((2, _GRAPH_HEIGHT // 2 - LINE + 2), "0.5", fill=INK)
-    text = f"probability of a tumor in slices {slices[0].index} to {slices[-1].index}"
+    last = slice_in_words(slices[-1].index, findings.slice_count)
+    text = f"probability of a tumor in slices {slices[0].index + 1} to {last}"
     draw.text((2, _GRAPH_HEIGHT + 2), text, fill=INK)
     return graph
 
 
-def _caption(
-    findings: Findings, hottest: SliceFinding, withheld: str | None, width: int
-) -> Image.Image:
-    where = f", slice {hottest.index}" if findings.is_volume else ""
+def _caption(findings: Findings, withheld: str | None, width: int) -> Image.Image:
+    hottest = hottest_in_words(findings)
+    where = f", slice {hottest}" if hottest else ""
     probability, _ = scale_in_figures(findings)
     lines = [f"{answer_in_words(findings)}{where}, probability {probability}"]
     lines += [borders_in_words(findings)] if findings.borders is not None else []

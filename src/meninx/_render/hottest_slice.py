@@ -2,7 +2,12 @@
 
 from PIL import Image, ImageDraw
 
-from meninx._detect.answer_words import answer_in_words, borders_in_words, scale_in_figures
+from meninx._detect.answer_words import (
+    answer_in_words,
+    borders_in_words,
+    hottest_in_words,
+    scale_in_figures,
+)
 from meninx._detect.findings import Findings
 from meninx._render.annotation import PAPER, scale_bar, write_letters
 from meninx._render.heatmap import gray_picture, overlay, panel_size, slice_heatmap
@@ -36,7 +41,7 @@ def hottest_slice_picture(scan: Scan, findings: Findings, withheld: str | None) 
     if withheld is None:
         heat = slice_heatmap(finding, scan_slice)
         panels.append(overlay(scan_slice.image, heat, scan_slice.intensity_range))
-    lines = _caption(scan, findings, finding.index, withheld)
+    lines = _caption(findings, withheld)
     bar = None if withheld else scale_bar(height)
     across = len(panels) * (width + GAP) - GAP + (GAP + bar.width if bar else 0)
     canvas = Image.new("RGB", (across, height + len(lines) * LINE + GAP), PAPER)
@@ -56,9 +61,9 @@ def hottest_slice_picture(scan: Scan, findings: Findings, withheld: str | None) 
     return canvas
 
 
-def _caption(scan: Scan, findings: Findings, index: int, withheld: str | None) -> list[str]:
-    # Readers count from 1; files and JSON from 0.
-    where = f"slice {index + 1} of {len(scan)} (index {index}), " if scan.is_volume else ""
+def _caption(findings: Findings, withheld: str | None) -> list[str]:
+    hottest = hottest_in_words(findings)
+    where = f"slice {hottest}, " if hottest else ""
     text = f"{answer_in_words(findings)}, {where}probability {scale_in_figures(findings)[0]}"
     use = "research only, not for diagnosis"
     remarks = [borders_in_words(findings)] if findings.borders is not None else []

@@ -2,7 +2,7 @@
 
 import csv
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -36,7 +36,7 @@ _MANIFEST_COLUMNS = (
 
 def write_studies(
     studies: Iterator[PhantomStudy], output: Path, as_format: Format
-) -> Iterator[Path]:
+) -> Generator[Path]:
     """Write studies into `studies/`, masks into `masks/`, and `manifest.csv`.
 
     Args:
@@ -46,7 +46,8 @@ def write_studies(
             one).
 
     Yields:
-        File or folder of each study, once written. The manifest is written after the last.
+        File or folder of each study, once written. The manifest is written after the last, or
+        of those before where writing is stopped.
 
     Raises:
         OptionError: If the format is unknown.
@@ -56,19 +57,22 @@ def write_studies(
     for folder in ("studies", "masks"):
         (output / folder).mkdir(parents=True, exist_ok=True)
     rows = []
-    for study in studies:
-        if as_format == "dicom":
-            picture, mask = _write_dicom_study(study, output)
-        elif as_format == "nifti":
-            picture, mask = _write_nifti_study(study, output)
-        else:
-            picture, mask = _write_png_study(study, output)
-        rows.append(_manifest_row(study, picture.relative_to(output), mask.relative_to(output)))
-        yield picture
-    with (output / "manifest.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, _MANIFEST_COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
+    try:
+        for study in studies:
+            if as_format == "dicom":
+                picture, mask = _write_dicom_study(study, output)
+            elif as_format == "nifti":
+                picture, mask = _write_nifti_study(study, output)
+            else:
+                picture, mask = _write_png_study(study, output)
+            rows.append(_manifest_row(study, picture.relative_to(output), mask.relative_to(output)))
+            yield picture
+    finally:
+        # Also where writing is stopped: studies without a label are of no use.
+        with (output / "manifest.csv").open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, _MANIFEST_COLUMNS)
+            writer.writeheader()
+            writer.writerows(rows)
 
 
 def _manifest_row(study: PhantomStudy, picture: Path, mask: Path) -> dict[str, object]:

@@ -30,7 +30,7 @@ from meninx._web.store.audit import record
 from meninx._web.store.database import DONE, Study
 from meninx._web.store.settings import Settings
 from meninx._web.store.stored_results import stored_series
-from meninx._web.studies.opinions import verdict_in_words
+from meninx._web.studies.opinions import codes_in_words, verdict_in_words
 from meninx._web.studies.readers_objects import readers_objects
 from meninx._web.studies.sending import stored_path
 from meninx._web.studies.study_files import RESULTS, SHOWN
@@ -108,6 +108,7 @@ class Web:
             lstrip_blocks=True,
         )
         self.pages.filters["verdict"] = verdict_in_words
+        self.pages.filters["words"] = codes_in_words
 
 
 def _signing_key(path: Path) -> bytes:

@@ -19,7 +19,7 @@ from meninx._detect.model_card import NOT_RECORDED, SEEN_DIGITS, ModelCard, Seen
 from meninx._detect.neighbors import CHANNELS
 from meninx._errors import ModelError
 from meninx._labels import TYPE_NAMES
-from meninx._learn.file.ood_model import DetectorGraph, OodModel
+from meninx._learn.file.ood_model import HALVED, DetectorGraph, OodModel
 from meninx._learn.model.network import Backbone, check_backbone, set_weights
 from meninx._learn.recipe import Recipe
 
@@ -59,6 +59,7 @@ class TrainingData:
             picture has a known type.
         seen_slices: Record of the slices in all files that it, and the weights it started from,
             were fitted on.
+        inherited_types: Whether only the weights that it started from learned the types.
     """
 
     manifest_sha256: str
@@ -67,6 +68,7 @@ class TrainingData:
     license: str = ""
     types: tuple[str, ...] = TYPE_NAMES
     seen_slices: SeenSlices = NOT_RECORDED
+    inherited_types: bool = False
 
 
 def export_detector(
@@ -118,6 +120,7 @@ def export_detector(
         ood_threshold=ood_model.threshold if ood_model else None,
         license=training_data.license,
         backbone=network.backbone_name,
+        inherited_types=training_data.inherited_types,
     )
     # The exporter's notes contain paths of this machine, so they are removed.
     for node in model.graph.node:
@@ -220,9 +223,9 @@ def store_weights_in_half(model: onnx.ModelProto) -> None:
         if values.dtype != np.float32 or values.size < _MIN_HALVED:
             continue
         name = tensor.name
-        tensor.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float16), f"{name}_half"))
+        tensor.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float16), f"{name}{HALVED}"))
         casts.append(
-            onnx.helper.make_node("Cast", [f"{name}_half"], [name], to=onnx.TensorProto.FLOAT)
+            onnx.helper.make_node("Cast", [f"{name}{HALVED}"], [name], to=onnx.TensorProto.FLOAT)
         )
     nodes = [*casts, *graph.node]
     del graph.node[:]

@@ -16,6 +16,8 @@ WEIGHTS, CONFIG, CARD, DETECTOR = "model.safetensors", "config.json", "README.md
 # What a configuration says of a calibrator; the detector file has the held-out logits too.
 _SCALE = ("temperature", "offset", "balanced", "sensitive", "specific")
 _CODE_LICENSE = "apache-2.0"
+_NO_GATE = """
+It has no out-of-distribution model: pictures of another organ, or of no brain, may be scored."""
 
 _PAGE = """---
 library_name: meninx
@@ -27,7 +29,7 @@ tags: [medical, brain, mri, tumor, research-only]
 # {name}
 
 **For research, not for diagnosis.** A detector of tumors in brain MRI: a {network} that scores
-slices of {size} px{types}, with calibrated probabilities and heat maps.
+slices of {size} px{types}, with calibrated probabilities and heat maps.{gate}
 
 ## Use
 
@@ -122,6 +124,14 @@ def _config_of(card: ModelCard) -> dict[str, Any]:
     }
 
 
+def _types_of(card: ModelCard) -> str:
+    """Return which types of tumors it names, and whether it learned them itself."""
+    if not card.types:
+        return ""
+    names = f" and in T1 with contrast agent names {', '.join(card.types)}"
+    return f"{names} (learned by its first weights alone)" if card.inherited_types else names
+
+
 def _scale_of(calibrator: Calibrator) -> dict[str, float]:
     return {name: getattr(calibrator, name) for name in _SCALE}
 
@@ -140,7 +150,8 @@ def _page_of(card: ModelCard, sha256: str, measured: str) -> str:
         name=card.name,
         network=card.network_title,
         size=card.preprocessing.size,
-        types=f" and names {', '.join(card.types)}" if card.types else "",
+        types=_types_of(card),
+        gate="" if card.ood_threshold is not None else _NO_GATE,
         detector=DETECTOR,
         weights=WEIGHTS,
         config=CONFIG,

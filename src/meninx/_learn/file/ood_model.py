@@ -4,16 +4,18 @@ Legend: b batch, f features, k kinds of pictures to refuse: pictures of no brain
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
+import onnx
 import torch
 from numpy.typing import NDArray
 from sklearn.covariance import LedoitWolf
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
+from meninx._detect.model_card import ModelCard
 from meninx._detect.preprocessing import Preprocessing
 from meninx._learn.input.augmentation.intensity import exported_again
 from meninx._learn.input.dataset import CONTEXT, SIMULATED, Example, Facts, SliceDataset
@@ -43,6 +45,8 @@ KEPT_BY_DISTANCE, KEPT_REAL, KEPT_SIMULATED = 0.995, 0.998, 0.95
 # Standard deviations at which features are clipped; larger values add no information.
 _MAX_FEATURE = 30.0
 BATCH = 64
+# What the name of a tensor in half precision ends in, in a detector file.
+HALVED = "_half"
 # Largest width of air that is added on each side, as a share of the picture's side.
 _MAX_AIR = 0.3
 # Inverse penalty of the logistic regressions: chosen on training folds and simulated slices.
@@ -73,6 +77,13 @@ class OodModel:
 
     # Threshold of the largest measure: each one is scaled to be 1 at its own.
     threshold = 1.0
+
+    def scores(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the out-of-distribution scores of features of shape (n, f), shape (n,)."""
+        z = (features - self.center) / self.scale
+        distance = np.linalg.norm(z @ self.whitening, axis=1)
+        logits = _clipped(z) @ self.weights + self.bias
+        return np.asarray(np.maximum(distance, logits.max(axis=1)))
 
 
 class DetectorGraph(nn.Module):
@@ -166,7 +177,7 @@ def fit_ood_model(
         matrices; Hendrycks et al. 2019, Deep anomaly detection with outlier exposure.
     """
     real, simulated = _plausible_slices(known)
-    if len(real) + len(simulated) < MIN_EXAMPLES:
+    if count_plausible(known) < MIN_EXAMPLES:
         return None
     kinds = _outliers(known, real, simulated, heads)
     parts = [
@@ -195,6 +206,58 @@ def fit_ood_model(
         weights=np.stack([column.weights for column in columns], axis=1).astype(np.float32),
         bias=np.array([column.bias for column in columns], dtype=np.float32),
     )
+
+
+def ood_model_in(path: Path, preprocessing: Preprocessing) -> OodModel | None:
+    """Return the out-of-distribution model in a detector file, for a network with its features.
+
+    Args:
+        path: Detector file in single precision.
+        preprocessing: Preprocessing of the network's slices.
+
+    Returns:
+        The model, rescaled to be 1 at the threshold in the file's card; None if the file has none,
+        or one of slices that were preprocessed otherwise.
+    """
+    model = onnx.load(path)
+    card = ModelCard.from_metadata({entry.key: entry.value for entry in model.metadata_props})
+    if card.ood_threshold is None or card.members or card.preprocessing != preprocessing:
+        return None
+    names = {field.name for field in fields(OodModel)}
+    found = {
+        name: onnx.numpy_helper.to_array(tensor).astype(np.float32)
+        for tensor in model.graph.initializer
+        if (name := tensor.name.removesuffix(HALVED)) in names
+    }
+    for name in ("whitening", "weights", "bias"):
+        found[name] = found[name] / np.float32(card.ood_threshold)
+    return OodModel(**found)
+
+
+def refused_share(
+    model: OodModel, features: Features, known: SliceDataset, preprocessing: Preprocessing
+) -> float:
+    """Return the share of the slices that a network learned from which a model refuses, 0..1.
+
+    Args:
+        model: The out-of-distribution model.
+        features: Features of the network.
+        known: Slices that it learned from, at the size of the detector's input.
+        preprocessing: Preprocessing of the detector.
+
+    Returns:
+        Share of the slices.
+    """
+    own = [
+        _batch_features(features, known.batch(part).image, preprocessing)
+        for part in torch.split(torch.nonzero(known.kind != CONTEXT).flatten(), BATCH)
+    ]
+    return float(np.mean(model.scores(np.concatenate(own)) > model.threshold))
+
+
+def count_plausible(known: SliceDataset) -> int:
+    """Return the number of slices that an out-of-distribution model could be fitted on."""
+    return sum(map(len, _plausible_slices(known)))
 
 
 def _plausible_slices(known: SliceDataset) -> tuple[Sequence[int], Sequence[int]]:

@@ -14,6 +14,7 @@ from meninx._detect.model_card import NOT_RECORDED, SeenSlices
 from meninx._errors import OptionError
 from meninx._learn.file.export import Origin
 from meninx._learn.recipe import Recipe
+from meninx._learn.run_folder import RUN_NAME
 
 _PACKAGES = (
     "meninx",
@@ -25,7 +26,6 @@ _PACKAGES = (
     "pillow",
     "onnx",
 )
-_RUN_NAME = "run.json"
 
 
 def write_provenance(
@@ -53,14 +53,14 @@ def write_provenance(
         "machine": platform.machine(),
         "packages": {name: version(name) for name in _PACKAGES},
     }
-    (output / _RUN_NAME).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    (output / RUN_NAME).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     if not (output / MANIFEST_NAME).exists():
         write_manifest(manifest.pictures, output / MANIFEST_NAME)
 
 
 def origin_of(output: Path) -> Origin:
     """Return the provenance of a run's first weights, from run.json."""
-    facts = json.loads((output / _RUN_NAME).read_text(encoding="utf-8"))
+    facts = json.loads((output / RUN_NAME).read_text(encoding="utf-8"))
     slices = NOT_RECORDED
     if "slices_seen_before" in facts:
         slices = SeenSlices.from_json(facts["slices_seen_before"])
@@ -115,7 +115,7 @@ def check_same_run(output: Path, recipe: Recipe, manifest_sha256: str, processes
     Raises:
         OptionError: If the recipe or the manifest differs from that of the run.
     """
-    path = output / _RUN_NAME
+    path = output / RUN_NAME
     if not path.is_file():
         return
     facts = json.loads(path.read_text(encoding="utf-8"))

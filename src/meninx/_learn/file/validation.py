@@ -18,6 +18,7 @@ SENSITIVITY, SPECIFICITY = 0.95, 0.95
 _MAX_KEPT = 1000
 # Widest fit of a scale: the spread of logits is at most e^6 temperatures.
 _MAX_LOG_SCALE = 6.0
+CHOOSES_EPOCH = "score"
 # What each figure of `Validation.figures` is, in words.
 FIGURES = {
     "picture": "AUROC of pictures",
@@ -26,7 +27,7 @@ FIGURES = {
     "type": "accuracy of types",
     "within": "AUROC of tumor cells against the others of the same picture",
     "peak": "share of tumor pictures whose hottest cell lies in the tumor",
-    "score": "what chooses the epoch: the mean of within and peak, or exp(-loss) without masks",
+    CHOOSES_EPOCH: "mean of within and peak, exp(-loss) without masks: it chooses the epoch",
 }
 
 

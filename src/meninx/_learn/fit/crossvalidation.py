@@ -98,13 +98,18 @@ def train_folds(
 
 
 def unseen_out_of_fold(
-    manifest: Manifest, detectors: Mapping[int, Path]
+    manifest: Manifest,
+    detectors: Mapping[int, Path],
+    progress: Progress = silent,
+    workers: int = 1,
 ) -> tuple[dict[int, list[Picture]], Copies]:
     """Return the pictures of each fold that neither its detector nor its first weights learned.
 
     Args:
         manifest: Manifest that the detectors were trained on.
         detectors: Detector files by the fold that each left out.
+        progress: Called with a step, the amount done, and the total.
+        workers: Number of pictures described at a time.
 
     Returns:
         Pictures by fold, and the number of copies that were left out.
@@ -117,6 +122,8 @@ def unseen_out_of_fold(
             allow_leaks=bool(manifest.leaks),
             fold=fold,
             may_be_empty=True,
+            workers=workers,
+            progress=progress,
         )
         pictures[fold] = chosen.pictures
         copies += chosen.copies

@@ -77,9 +77,16 @@ def build_ensemble(
 
 def _check_alike(members: Sequence[Detector]) -> None:
     """Check that the mean of these detectors means something."""
-    if len({member.model["sha256"] for member in members}) < max(2, len(members)):
-        raise OptionError("an ensemble needs two or more detectors, each named once: add --with")
+    if len(members) < 2:
+        raise OptionError("an ensemble needs two or more detectors: add --with")
     first = members[0]
+    known: dict[str, Path] = {}
+    for member in members:
+        same = known.setdefault(member.model["sha256"], member.path)
+        if same is not member.path:
+            raise OptionError(
+                f"{same} and {member.path} are the same detector, byte for byte: name each once"
+            )
     for member in members:
         path, card = member.path, member.card
         if card.members:
@@ -156,6 +163,7 @@ def _card_of(members: Sequence[Detector]) -> ModelCard:
         license="; ".join(sorted({card.license for card in cards} - {""})),
         backbone=" + ".join(card.backbone for card in cards),
         members=tuple(member.model["sha256"] for member in members),
+        inherited_types=all(card.inherited_types for card in cards),
     )
 
 

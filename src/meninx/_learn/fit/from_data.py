@@ -9,6 +9,7 @@ from meninx._learn.fit.training import Run
 from meninx._learn.fit.training import train as train_recipe
 from meninx._learn.recipe import changed_recipe, read_recipe
 from meninx._learn.recipe_files import find_recipe
+from meninx._learn.run_folder import check_no_run
 from meninx._processes import usable_cores
 
 
@@ -66,8 +67,8 @@ def train(
     )
     if further_epochs and not resume:
         raise OptionError("further_epochs goes on with a run: set resume, or epochs")
-    if (folder / "checkpoints").exists() and not resume:
-        raise OptionError(f"{folder} holds a run already; resume it, or name another output")
+    if not resume:
+        check_no_run(folder)
     manifest = load_data(
         Path(data),
         folder,

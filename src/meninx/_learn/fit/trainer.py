@@ -157,12 +157,16 @@ def fit(
         warnings.filterwarnings("ignore", ".*have no `val_dataloader`.*")
         # Lightning uses a PyTorch function that is deprecated.
         warnings.filterwarnings("ignore", ".*LeafSpec.*")
-        trainer.fit(
-            module,
-            loader,
-            None if validation_set is None else validation_set.batches(64),
-            ckpt_path=checkpoint,
-        )
+        try:
+            trainer.fit(
+                module,
+                loader,
+                None if validation_set is None else validation_set.batches(64),
+                ckpt_path=checkpoint,
+            )
+        except SystemExit as stop:
+            # Lightning ends the process itself, without a word, where a user interrupts it.
+            raise KeyboardInterrupt from stop
     saved = torch.load(kept.best_model_path, map_location="cpu", weights_only=True)
     module.load_state_dict(saved["state_dict"])
     module.eval()

@@ -1,7 +1,9 @@
 """Train a detector from data and a recipe into one run folder."""
 
+import dataclasses
 import json
 import logging
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,8 +23,12 @@ from meninx._data.descriptors import (
 )
 from meninx._data.facts import sha256_of
 from meninx._data.manifest import Manifest, Picture
-from meninx._detect.calibration import Calibration
+from meninx._data.progress import Progress
+from meninx._detect.answer_words import never_answered
+from meninx._detect.calibration import Calibration, reference_of
 from meninx._detect.calibrator import Calibrator
+from meninx._detect.decision import DEFAULT_COVERAGE
+from meninx._detect.loading import shipped_detector
 from meninx._detect.model_card import DEFAULT_BACKBONE
 from meninx._errors import DataError, OptionError
 from meninx._labels import TYPE_NAMES
@@ -39,11 +45,13 @@ from meninx._learn.input.dataset import Example, SliceDataset, examples_of
 from meninx._learn.input.simulation import simulated_examples
 from meninx._learn.model.network import CELLS, Backbone, CellNetwork
 from meninx._learn.recipe import Recipe
-from meninx._processes import is_first_process, process_count
+from meninx._processes import is_first_process, process_count, usable_cores
 from meninx._scan.reading import read_one
 from meninx._synthesis.packed_heads import PACKED_HEAD_SUFFIX, RealHead, read_packed_head
 
 DETECTOR_NAME = "detector.onnx"
+# Interval of lines of progress in the log, s.
+_SECONDS_BETWEEN_LINES = 10.0
 
 log = logging.getLogger(__name__)
 
@@ -127,13 +135,37 @@ def train(
     if not is_first_process():
         return Run(output, output / DETECTOR_NAME, {})
     log.info("describing pictures")
-    described = descriptors_of(manifest.pictures)
+    described = descriptors_of(manifest.pictures, usable_cores(), _logged_progress())
     copied = copied_rows(manifest.pictures, described, before.seen_slices)
     types = TYPE_NAMES if _knows_types(training_set, module.network, before) else ()
-    training_data = _training_data(manifest, recipe, before, described, heads, types)
-    figures = _finish(module, training_set, validation_set, output, training_data, heads)
+    training_data = dataclasses.replace(
+        _training_data(manifest, recipe, before, described, heads, types),
+        inherited_types=bool(types) and not bool((training_set.tumor_type >= 0).any()),
+    )
+    figures = _finish(
+        module,
+        training_set,
+        validation_set,
+        output,
+        training_data,
+        heads,
+        _detector_of_features(recipe, weights),
+    )
     copies = Counter(compress((picture.fold for picture in manifest.pictures), copied))
     return Run(output, output / DETECTOR_NAME, figures, copies, before.seen_slices.complete)
+
+
+def _logged_progress() -> Progress:
+    """Return a function that writes a line into the log every few seconds."""
+    last = time.monotonic()
+
+    def report(what: str, done: int, total: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= _SECONDS_BETWEEN_LINES:
+            last = time.monotonic()
+            log.info("%s: %d of %d", what, done, total)
+
+    return report
 
 
 def _check_first_weights(recipe: Recipe, weights: Path | None) -> None:
@@ -155,6 +187,15 @@ def _check_first_weights(recipe: Recipe, weights: Path | None) -> None:
             f"{network.frozen} can't be frozen with weights from {network.initialization}: begin "
             "with --init meninx, or name --weights"
         )
+
+
+def _detector_of_features(recipe: Recipe, weights: Path | None) -> Path | None:
+    """Return the detector file of the first weights, if its features stay as they are."""
+    network = recipe.network
+    if network.frozen == "nothing" or network.initialization == "imagenet":
+        return None
+    path = shipped_detector("fp32") if weights is None else weights.with_suffix(".onnx")
+    return path if path.is_file() else None
 
 
 def _training_data(
@@ -236,6 +277,11 @@ def read_examples(
     _check_heads(recipe, heads)
     training, cells = recipe.training, recipe.network.architecture == CELLS
     fold, unmasked = training.validation_fold, not cells or recipe.sampling.unmasked > 0
+    if fold and not unmasked and not any(picture.mask for picture in manifest.fold(fold)):
+        raise DataError(
+            f"no picture of fold {fold} has a mask, and the recipe {recipe.name} learns from masks"
+            f"{_hint_without_masks(manifest)}"
+        )
     log.info("reading pictures")
     rest = manifest.without_fold(fold, training.test_fold, *training.left_out)
     learned = list(examples_of(rest, unmasked=unmasked)) if sampling.real else []
@@ -299,7 +345,7 @@ def _hint_without_masks(manifest: Manifest) -> str:
     """Return a hint for a manifest without masks, else an empty text."""
     if any(picture.mask for picture in manifest.pictures):
         return ""
-    return " (no tumor here has a mask: --recipe finetune and seed learn from labels alone)"
+    return "; no tumor here has one: --recipe probe, finetune and seed learn from labels alone"
 
 
 def _finish(
@@ -309,6 +355,7 @@ def _finish(
     output: Path,
     training_data: TrainingData,
     heads: Sequence[Path],
+    features_of: Path | None = None,
 ) -> dict[str, float]:
     """Calibrate the weights on the validation fold, write the detector file and curves."""
     recipe = module.recipe
@@ -317,6 +364,9 @@ def _finish(
     if validation_set is not None:
         figures, calibrator = _validated(module, validation_set)
         calibration = Calibration(calibrator, calibrator)
+        reference = reference_of(calibrator, "pictures")
+        if never := never_answered(reference, DEFAULT_COVERAGE):
+            log.warning(never)
     build_detector(
         module.network,
         recipe,
@@ -325,6 +375,7 @@ def _finish(
         training_data,
         calibration=calibration,
         heads=heads,
+        features_of=features_of,
     )
     (output / "validation.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     plot_training(read_epochs(output / "epochs.csv"), output / "curves")

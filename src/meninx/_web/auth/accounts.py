@@ -33,7 +33,6 @@ _SHORTEST_PASSWORD = 10
 _CHECKS = threading.BoundedSemaphore(2)
 PASSWORDS = PasswordHash((Argon2Hasher(),))
 # One message, so that it does not say which accounts exist.
-_SIGN_IN_REFUSED = "wrong name or password, or too many tries; wait a while"
 # Shortest time between two updates of a session's last use.
 _SEEN_EVERY = timedelta(minutes=1)
 
@@ -260,15 +259,23 @@ def sign_in(
     with _CHECKS:
         right = PASSWORDS.verify(password, user.password if user else hash_of_nobody())
     if user is None:
-        raise OptionError(_SIGN_IN_REFUSED)
+        raise _sign_in_refused(settings)
     known_device = secrets_equal(device, device_mark(user, key))
     locked = not known_device and (user.locked_until or now()) > now()
     if not right or not user.active or locked:
         if not locked and not known_device:
             _count_failure(session, user, settings)
-        raise OptionError(_SIGN_IN_REFUSED)
+        raise _sign_in_refused(settings)
     user.failures, user.locked_until = 0, None
     return *open_session(session, user), device_mark(user, key)
+
+
+def _sign_in_refused(settings: Settings) -> OptionError:
+    """Return the error of a refused sign-in, the same for a locked account as for any name."""
+    return OptionError(
+        f"wrong name or password; {settings.lockout_attempts} wrong ones in a row lock an account "
+        f"for {settings.lockout_minutes:g} minutes"
+    )
 
 
 def _count_failure(session: Session, user: User, settings: Settings) -> None:

@@ -54,15 +54,18 @@ def post_password(
     web: WebNeeded,
     old: Annotated[str, Form()],
     password: Annotated[str, Form()],
+    again: Annotated[str, Form()],
 ) -> Response:
     """Set another password, if the old one is right; all sessions of the account end."""
     web.sign_ins.check(f"password of {reader.id}")
     try:
+        if password != again:
+            raise OptionError("the two new passwords differ")
         change_password(session, session.get_one(User, reader.id), old, password)
     except OptionError as error:
         return _account(reader, session, web, error=str(error))
     record(session, reader.name, "password changed")
-    return redirect_to("/sign-in")
+    return redirect_to("/sign-in?changed=1")
 
 
 @account_pages.post("/account/keys")

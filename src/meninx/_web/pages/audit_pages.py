@@ -22,9 +22,11 @@ def audit_log(
     study: str = "",
 ) -> HTMLResponse:
     """Show the audit log, the newest first."""
-    query = select(AuditEntry).order_by(AuditEntry.id.desc()).limit(_AUDIT_PAGE)
+    query = select(AuditEntry).order_by(AuditEntry.id.desc()).limit(_AUDIT_PAGE + 1)
     if before:
         query = query.where(AuditEntry.id < before)
     if study:
         query = query.where(AuditEntry.study_id == study)
-    return page(web, "audit.html", reader, entries=list(session.scalars(query)), study=study)
+    found = list(session.scalars(query))
+    older = len(found) > _AUDIT_PAGE
+    return page(web, "audit.html", reader, entries=found[:_AUDIT_PAGE], older=older, study=study)

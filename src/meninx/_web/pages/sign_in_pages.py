@@ -28,17 +28,23 @@ DEVICE, DEVICE_SECONDS = "meninx-device", 365 * 24 * 3600
 
 @sign_in_pages.get("/sign-in")
 def sign_in_page(
-    web: WebNeeded, following: Annotated[str, Query(alias="next")] = "/"
+    web: WebNeeded,
+    following: Annotated[str, Query(alias="next")] = "/",
+    changed: bool = False,
 ) -> HTMLResponse:
-    """Show the form to sign in."""
-    return _sign_in_form(web, local_address(following))
+    """Show the form to sign in, also after a password was changed."""
+    return _sign_in_form(web, local_address(following), changed=changed)
 
 
-def _sign_in_form(web: Web, following: str, error: str = "") -> HTMLResponse:
+def _sign_in_form(
+    web: Web, following: str, *, error: str = "", name: str = "", changed: bool = False
+) -> HTMLResponse:
     return page(
         web,
         "sign-in.html",
         error=error,
+        name=name,
+        changed=changed,
         following=following,
         oidc=bool(web.settings.oidc_issuer),
         query=urlencode({"next": following}),
@@ -65,7 +71,7 @@ def post_sign_in(
             finally:
                 session.commit()  # failures count too
     except OptionError as error:
-        form = _sign_in_form(web, local_address(following), str(error))
+        form = _sign_in_form(web, local_address(following), error=str(error), name=name)
         form.status_code = 401
         return form
     goal = "/account" if reader.must_change else local_address(following)

@@ -1,7 +1,8 @@
 """Pages of all accounts and projects, for administrators."""
 
 from collections import defaultdict
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, HTTPException, Response
 from fastapi.responses import HTMLResponse
@@ -24,7 +25,14 @@ def users(reader: AdministratorNeeded, session: SessionNeeded, web: WebNeeded) -
     return _users(reader, session, web)
 
 
-def _users(reader: Reader, session: SessionNeeded, web: Web, error: str = "") -> HTMLResponse:
+def _users(
+    reader: Reader,
+    session: SessionNeeded,
+    web: Web,
+    error: str = "",
+    typed: Mapping[str, Any] | None = None,
+) -> HTMLResponse:
+    """Return the page; `typed` is what a refused new account had in its form."""
     members: dict[int, set[int]] = defaultdict(set)
     for member in session.scalars(select(Member)):
         members[member.user_id].add(member.project_id)
@@ -34,6 +42,7 @@ def _users(reader: Reader, session: SessionNeeded, web: Web, error: str = "") ->
         "users.html",
         reader,
         error=error,
+        typed=typed or {},
         users=list(session.scalars(select(User))),
         projects=list(session.scalars(select(Project).order_by(Project.id))),
         members=members,
@@ -56,7 +65,8 @@ def new_user(
         with session.begin_nested():
             add_user(session, name, password, role, must_change=True, projects=project)
     except OptionError as error:
-        return _users(reader, session, web, str(error))
+        typed = {"name": name, "role": role, "projects": project}
+        return _users(reader, session, web, str(error), typed)
     record(session, reader.name, "account added", detail=name)
     return redirect_to("/users")
 

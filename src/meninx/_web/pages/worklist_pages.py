@@ -8,7 +8,7 @@ from fastapi import APIRouter, Form, HTTPException, Query, Request, Response
 from fastapi.responses import HTMLResponse
 from sqlalchemy.orm import Session
 
-from meninx._errors import OptionError
+from meninx._errors import OptionError, counted
 from meninx._web.auth.accounts import Reader, projects_of
 from meninx._web.pages.export_pages import csv_response
 from meninx._web.pages.responses import MAX_QUERY, page, redirect_to
@@ -152,7 +152,7 @@ def remove_studies(
     if others:
         raise HTTPException(
             403,
-            f"nothing was deleted: {len(others)} of {len(studies)} studies were uploaded by "
+            f"nothing was deleted: of {counted(len(studies), 'study')} {len(others)} came from "
             "others; their uploaders or an administrator delete them",
         )
     for study in studies:

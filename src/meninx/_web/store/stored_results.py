@@ -134,7 +134,7 @@ class StoredSeries:
         findings, shown = Findings.from_json(stored), stored["viewer"]
         viewer = Shown.from_json(shown) if shown else None
         return cls(
-            findings=replace(findings, is_volume=viewer.slices > 1) if viewer else findings,
+            findings=replace(findings, slice_count=viewer.slices) if viewer else findings,
             identity=SeriesIdentity(**stored["series"]),
             shown=viewer,
             preview=stored["preview"],
@@ -173,10 +173,31 @@ def stored_series(study: Study) -> list[StoredSeries]:
     return [StoredSeries.from_json(stored) for stored in study.findings]
 
 
-def claimed_regions(series: StoredSeries) -> tuple[Region, ...]:
-    """Return the hot regions of a series; none where the answer is that nothing is there."""
-    claimed = series.findings.decision in ("tumor", "refer")
-    return series.shown.regions if series.shown and claimed else ()
+def claimed_regions(series: StoredSeries) -> dict[int, Region]:
+    """Return the hot regions that a reader is asked about, by their numbers.
+
+    None where the answer is that nothing is there, and none whose slices are each below the border
+    of *no tumor*: heat, on one scale for all scans, is found there in tumor-free heads, too.
+
+    Args:
+        series: A scored series.
+
+    Returns:
+        The regions, the hottest first, by their position among all regions, from 1.
+    """
+    findings = series.findings
+    if series.shown is None or findings.decision not in ("tumor", "refer"):
+        return {}
+    below = findings.borders.no_tumor_below if findings.borders else 0.0
+    scored = {found.index: found.probability for found in findings.slices}
+
+    def is_suspected(region: Region) -> bool:
+        first, last = region.slices
+        own = [scored[index] for index in range(first, last + 1) if index in scored]
+        return not own or max(own) >= below
+
+    numbered = enumerate(series.shown.regions, 1)
+    return {number: region for number, region in numbered if is_suspected(region)}
 
 
 def series_identities(study: Study) -> list[SeriesIdentity]:

@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from meninx._errors import counted
 from meninx._web.auth.accounts import Reader
 from meninx._web.store.database import SCORING, NodeReport, Study, now
 from meninx._web.studies.queue import waiting
@@ -56,23 +57,23 @@ def _in_words(stored: NodeReport) -> dict[str, str]:
     """Return what came, what waits and what failed."""
     report = stored.report
     came = (
-        f"{_count(report['instances'], 'image')} of {_count(report['studies'], 'study')} in its "
-        f"inbox; {_count(report['scored'], 'study')} scored, "
-        f"{_count(report['results_sent'], 'result')} sent"
+        f"{counted(report['instances'], 'image')} of {counted(report['studies'], 'study')} in its "
+        f"inbox; {counted(report['scored'], 'study')} scored, "
+        f"{counted(report['results_sent'], 'result')} sent"
     )
     waits = []
     if report["waiting"]:
-        waits.append(f"{_count(report['waiting'], 'study')} to be complete and scored")
+        waits.append(f"{counted(report['waiting'], 'study')} to be complete and scored")
     if report["results_waiting"]:
-        waits.append(f"{_count(report['results_waiting'], 'result')} to be sent")
+        waits.append(f"{counted(report['results_waiting'], 'result')} to be sent")
     failed = [
-        f"{peer} has not accepted {_count(count, 'result')}, tried again"
+        f"{peer} has not accepted {counted(count, 'result')}, tried again"
         for peer, count in sorted(report["failing"].items())
     ]
     if report["failed"]:
-        failed.append(f"{_count(report['failed'], 'study')} could not be scored since its start")
+        failed.append(f"{counted(report['failed'], 'study')} could not be scored since its start")
     if report["refused"]:
-        refused = _count(report["refused"], "image")
+        refused = counted(report["refused"], "image")
         failed.append(f"{refused} refused since its start: its log says why")
     silence = now() - stored.heard
     if silence > _MISSED_AFTER:
@@ -85,11 +86,6 @@ def _in_words(stored: NodeReport) -> dict[str, str]:
     }
 
 
-def _count(number: int, thing: str) -> str:
-    many = {"study": "studies"}.get(thing, f"{thing}s")
-    return f"{number} {thing if number == 1 else many}"
-
-
 def queue_in_words(session: Session) -> str:
     """Return how many studies wait for the detector, and since when."""
     count, first = session.execute(
@@ -98,7 +94,7 @@ def queue_in_words(session: Session) -> str:
     scored = session.scalar(
         select(func.count()).where(Study.state == SCORING, Study.lease >= now())
     )
-    words = f"{_count(scored or 0, 'study')} being scored, {count or 'none'} waiting"
+    words = f"{counted(scored or 0, 'study')} being scored, {count or 'none'} waiting"
     return f"{words}, the first since {_moment(first)}" if count else words
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any, Literal
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from meninx._errors import OptionError
+from meninx._errors import OptionError, counted
 from meninx._web.auth.accounts import Reader
 from meninx._web.store.audit import record
 from meninx._web.store.database import AuditEntry, Opinion, Study, now
@@ -95,8 +96,8 @@ def _check(study: Study, said: Said) -> None:
     if (said.region is not None) != (said.about == "region"):
         raise OptionError("`region` is the number of a region, of an opinion about a region alone")
     series = stored_series(study)
-    known = len(claimed_regions(series[said.scan])) if series else 0
-    if said.region is not None and not 1 <= said.region <= known:
+    known = claimed_regions(series[said.scan]) if series else {}
+    if said.region is not None and said.region not in known:
         raise OptionError(f"the series has no region {said.region}; reload the page")
     if said.box is not None:
         check_box(series[said.scan].shown if series else None, said.box)
@@ -120,6 +121,13 @@ def agrees(opinion: Opinion) -> bool | None:
 def verdict_in_words(verdict: str) -> str:
     """Return a verdict as readers say it."""
     return VERDICTS.get(verdict, verdict)
+
+
+def codes_in_words(text: str) -> str:
+    """Return a text, such as a line of the audit log, with its verdicts as readers say them."""
+    for verdict, words in VERDICTS.items():
+        text = re.sub(rf"\b{verdict}\b", words, text)
+    return text
 
 
 def opinion_response(opinion: Opinion) -> dict[str, Any]:
@@ -203,5 +211,6 @@ def verify_opinions(session: Session, key: bytes) -> Verification:
     for study_id, count in session.execute(recorded):
         missing = count - counts[study_id or ""]
         if missing > 0:
-            faults.append(f"study {study_id}: {missing} opinions of the audit log are missing")
+            lost = counted(missing, "opinion")
+            faults.append(f"study {study_id}: {lost} of the audit log missing")
     return Verification(right, tuple(faults))

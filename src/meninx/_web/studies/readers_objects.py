@@ -109,7 +109,7 @@ def _marks_of(session: Session, study: Study) -> list[_Mark]:
         if opinion.region_number is not None:
             name += f" on region {opinion.region_number}"
             regions = claimed_regions(series[opinion.scan])
-            box = box or regions[opinion.region_number - 1].as_json()["box"]
+            box = box or regions[opinion.region_number].as_json()["box"]
         if box is not None:
             said = opinion.user_name, opinion.scan, opinion.made
             measured.append(_Mark(*said, name, "box", box, opinion.verdict))

@@ -37,7 +37,7 @@ def region_rows(study: Study, opinions: Iterable[Opinion]) -> list[dict[str, Any
             ],
         }
         for view in series_views(study)
-        for number, region in enumerate(view.regions, 1)
+        for number, region in view.regions.items()
     ]
 
 

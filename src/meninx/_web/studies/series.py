@@ -13,6 +13,7 @@ from meninx._detect.answer_words import (
     measured_on,
     prevalence_in_words,
     scale_in_figures,
+    slice_in_words,
     weight_in_words,
     what_would_change_it,
     why_referred,
@@ -138,8 +139,8 @@ class SeriesView:
         return f"Hottest: {self.slices_in_words(hottest.index, hottest.index)}. "
 
     @property
-    def regions(self) -> tuple[Region, ...]:
-        """The hot regions of its heat map, the hottest first; none where nothing is claimed."""
+    def regions(self) -> Mapping[int, Region]:
+        """The hot regions that are claimed, the hottest first, by their numbers."""
         return claimed_regions(self.stored)
 
     @property
@@ -148,7 +149,7 @@ class SeriesView:
         if not self.regions:
             return ""
         others = len(self.regions) - 1
-        words = [self.region_in_words(self.regions[0])]
+        words = [self.region_in_words(next(iter(self.regions.values())))]
         if others:
             words.append(f"{others} other place{'s' if others > 1 else ''}")
         return "; ".join(words)
@@ -164,8 +165,8 @@ class SeriesView:
 
     def slices_in_words(self, first: int, last: int) -> str:
         """Return a run of slices as people count them, from 1."""
-        where = f"slice {first + 1}" if first == last else f"slices {first + 1} to {last + 1}"
-        return f"{where} of {self.slices}"
+        where = "slice " if first == last else f"slices {first + 1} to "
+        return where + slice_in_words(last, self.slices)
 
     def box_in_words(self, box: Mapping[str, Sequence[int]]) -> str:
         """Return side, size and slices of a marked box.

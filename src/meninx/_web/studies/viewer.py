@@ -161,6 +161,8 @@ def viewer_data(
     return {
         "study": own.id,
         "reader": reader.id,
+        # Where every series is answered by no tumor, the heat map is there, but not shown at first.
+        "claimed": any(view.finding.decision != "no_tumor" for view in panes),
         "panes": [
             _pane(view, view.viewer)
             | {
