@@ -141,7 +141,7 @@ def test_patients_of_other_names_are_never_one_scan(
     found = read(tmp_path, errors)
     assert not errors
     assert [len(scan) for scan in found] == [12, 12]
-    assert all(bool(scan.incomplete) == (apart == 3) for scan in found)
+    assert all(scan.incomplete for scan in found)
 
 
 @pytest.mark.parametrize(
@@ -240,19 +240,27 @@ def test_values_that_change_from_slice_to_slice_are_jitter(
     assert (len(scan), [warning.code for warning in scan.warnings]) == (12, codes)
 
 
-@pytest.mark.parametrize(
-    ("name", "values", "which"),
-    [
-        # Slabs, one above the other, may have different contrasts.
-        ("ImageType", (["ORIGINAL", "PRIMARY", "A"], ["ORIGINAL", "PRIMARY", "B"]), "halves"),
-        ("EchoTime", (10.0, 98.0), "every other"),
-    ],
-)
-def test_other_contrasts_stay_apart(series, tmp_path, errors, name, values, which):
+def test_two_echo_times_of_alternating_slices_stay_apart(series, tmp_path, errors):
     for number, dataset in enumerate(series):
-        setattr(dataset, name, values[number % 2 if which == "every other" else number // 6])
+        dataset.EchoTime = (10.0, 98.0)[number % 2]
     save_all(series, tmp_path)
-    assert [len(scan) for scan in read(tmp_path, errors)] == [6, 6]
+    scans = read(tmp_path, errors)
+    assert [len(scan) for scan in scans] == [6, 6]
+    assert [scan.incomplete[0].expected for scan in scans] == [12, 12]
+
+
+def test_halves_of_two_frames_of_reference_are_one_scan_with_a_warning(series, tmp_path, errors):
+    for dataset in series:
+        dataset.FrameOfReferenceUID = "1.2.3"
+    for dataset in series[6:]:
+        dataset.FrameOfReferenceUID = "1.2.4"
+        dataset.ImageType = ["ORIGINAL", "PRIMARY", "M", "FM3_2"]
+    save_all(series, tmp_path)
+    (scan,) = read(tmp_path, errors)
+    assert len(scan) == 12
+    (warning,) = scan.warnings
+    assert warning.code == "headers_contradict"
+    assert "FrameOfReferenceUID and ImageType" in warning.text
 
 
 def test_two_echoes_of_one_number_are_two_scans(series, other, tmp_path, errors):
@@ -360,6 +368,7 @@ def test_positions_rounded_to_a_tenth_are_accepted(series, tmp_path, errors):
     for number, dataset in enumerate(series):
         x, y, _ = map(float, dataset.ImagePositionPatient)
         dataset.ImagePositionPatient = [round(x, 1), round(y, 1), round(number * 3.3125, 1)]
+        dataset.SpacingBetweenSlices = "3.3125"
     save_all(series, tmp_path)
     (scan,) = read(tmp_path, errors)
     assert [warning.code for warning in scan.warnings] == ["uneven_spacing"]

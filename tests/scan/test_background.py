@@ -1,14 +1,11 @@
 """Air is found: gray in signed images, NaN or padding in unmeasured voxels."""
 
-from dataclasses import replace
-
 import nibabel
 import numpy as np
 import pytest
 from PIL import Image
 
-from meninx._scan.background import reached_from_frame, with_blank_slices_counted, with_dark_air
-from meninx._scan.completeness import Incomplete
+from meninx._scan.background import reached_from_frame, with_dark_air
 from meninx._scan.reading import read_scans
 from meninx._scan.scan import Scan
 from tests.scan.dicom_making import save_all, slices_of
@@ -215,44 +212,3 @@ def test_connected_pixels_are_reached_around_corners():
     assert reached_from_frame(maze)[0, 4, 3]
     assert not reached_from_frame(closed)[0, 4, 3]
     np.testing.assert_array_equal(reached_from_frame(maze) & ~maze, False)
-
-
-@pytest.mark.parametrize("lost", [[4], [2, 3, 5]])
-@pytest.mark.parametrize("value", [0.0, np.nan])
-def test_blank_slices_amid_a_head_are_missing_ones(healthy, tmp_path, lost, value):
-    voxels = healthy.scan.voxels.astype(np.float32).copy()
-    voxels[:, :, lost] = value
-    nibabel.save(nibabel.Nifti1Image(voxels, np.diag([-1.9, -1.8, 11, 1])), tmp_path / "t2.nii")
-    (scan,) = read(tmp_path / "t2.nii")
-    (count,) = scan.incomplete
-    assert (count.expected, count.received) == (9, 9 - len(lost))
-
-
-@pytest.mark.parametrize("lost", [slice(5, None), slice(0, 6)])
-def test_blank_slices_beside_a_full_one_are_missing(healthy, lost):
-    voxels = healthy.scan.voxels.copy()
-    voxels[:, :, lost] = 0
-    scan = with_blank_slices_counted(replace(healthy.scan, voxels=voxels))
-    whole = voxels.shape[2]
-    left = whole - len(range(whole)[lost])
-    assert scan.incomplete == (Incomplete("slices (others are blank)", whole, left),)
-
-
-def test_a_slice_that_is_repeated_takes_the_place_of_others(healthy):
-    voxels = healthy.scan.voxels.copy()
-    voxels[:, :, 5:] = voxels[:, :, 4:5]
-    scan = with_blank_slices_counted(replace(healthy.scan, voxels=voxels))
-    whole = voxels.shape[2]
-    assert scan.incomplete == (Incomplete("slices (others repeat one)", whole, 5),)
-
-
-def test_a_volume_enlarged_by_its_nearest_slices_is_complete(healthy):
-    scan = replace(healthy.scan, voxels=np.repeat(healthy.scan.voxels, 5, axis=2))
-    assert with_blank_slices_counted(scan) is scan
-
-
-def test_blank_slices_beyond_a_head_are_background(healthy):
-    around = np.pad(healthy.scan.voxels, ((0, 0), (0, 0), (2, 3)))
-    around[5, 5, 0] = 1  # dust
-    scan = Scan("padded", around.astype(np.float32), healthy.scan.affine)
-    assert with_blank_slices_counted(scan) is scan

@@ -588,3 +588,28 @@ def test_a_segmentation_of_slicer_is_excluded_and_read(stored, tmp_path):
     (scan,) = read_scans(tmp_path)
     assert scan.exclusion.reason == "derived"
     assert scan.voxels.shape == stored.shape
+
+
+@pytest.mark.parametrize(("unit", "length"), [("m", 1000), ("cm", 10), ("um", 0.001), ("mm", 1)])
+@pytest.mark.parametrize("has_space", [True, False])
+def test_units_of_nrrd_count(stored, tmp_path, unit, length, has_space):
+    sides = np.array([1.1, 1.3, 2.7]) / length
+    header = {"spacings": sides.tolist(), "units": [unit] * 3}
+    if has_space:
+        header = {
+            "space": "left-posterior-superior",
+            "space directions": np.diag(sides),
+            "space units": [unit] * 3,
+        }
+    nrrd.write(str(tmp_path / "T2.nrrd"), stored, header)
+    (scan,) = read_scans(tmp_path / "T2.nrrd")
+    assert scan.spacing_mm == pytest.approx((1.1, 1.3, 2.7))
+
+
+def test_a_file_that_was_packed_twice_is_named_so(stored, tmp_path, errors):
+    nibabel.save(nibabel.Nifti1Image(stored, np.diag([1.1, 1.3, 2.7, 1])), tmp_path / "a.nii")
+    packed = gzip.compress(gzip.compress((tmp_path / "a.nii").read_bytes()))
+    (tmp_path / "a.nii").unlink()
+    (tmp_path / "T2.nii.gz").write_bytes(packed)
+    assert list(read_scans(tmp_path / "T2.nii.gz", errors.append)) == []
+    assert "packed by gzip twice" in str(errors[0])

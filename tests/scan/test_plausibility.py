@@ -94,7 +94,8 @@ def test_dicom_with_implausible_positions_is_estimated(tmp_path, errors):
         x, y, _ = dataset.ImagePositionPatient
         dataset.ImagePositionPatient = [x, y, float(number)]
     (scan,) = read_scans(save_all(series, tmp_path), errors.append)
-    assert codes(scan) == [CODE]
+    # They also contradict SpacingBetweenSlices.
+    assert codes(scan) == ["headers_contradict", CODE]
     assert scan.positions_mm is None
     assert scan.slice_gap_mm > 3.5
 
@@ -250,3 +251,34 @@ def test_shifts_of_real_heads_lie_within_the_limits(real_data):
         lag = max(1, round(4 / gap))
         measured = measured_along(scan.voxels, axis, scan.spacing_mm, lag)
         assert MIN_SHIFT < measured.shift / (lag * gap) < MAX_SHIFT
+
+
+@pytest.mark.parametrize("axes", [(2, 1, 0), (1, 2, 0), (2, 0, 1)])
+def test_sizes_in_the_order_of_other_axes_are_put_in_order(tmp_path, axes):
+    sizes = (1.25, 1.25, 6.0)
+    volume = head(35, spacing=sizes).voxels.transpose(axes)
+    scan = saved(volume, np.diag([*sizes, 1.0]), tmp_path / "flair.nii.gz")
+    assert scan.spacing_mm == pytest.approx([sizes[axis] for axis in axes])
+    assert scan.view.slice_axis == axes.index(2)
+    (warning,) = scan.warnings
+    assert warning.code == CODE
+    assert "the same sizes fit its axes in another order" in warning.text
+    assert scan.view.plane is None
+
+
+def test_pixels_that_are_several_times_longer_than_wide_are_refused():
+    volume = np.repeat(head(36, shape=(160, 192, 24)).voxels, 4, axis=0)
+    stretched = Scan("head", volume, np.diag([0.3, 1.25, 6.0, 1.0]), slice_axis=2)
+    with pytest.raises(GeometryError, match=r"pixels of 0\.30 x 1\.25 mm"):
+        with_plausible_geometry(stretched)
+
+
+@pytest.mark.parametrize("axes", [(0, 1, 2), (2, 1, 0)])
+@pytest.mark.parametrize("origin", [0.0, -80.0])
+def test_a_bare_array_of_cubes_has_no_orientation(tmp_path, axes, origin):
+    volume = head(37, shape=(108, 128, 104), spacing=(1.6, 1.6, 1.6)).voxels.transpose(axes)
+    affine = np.eye(4)
+    affine[:3, 3] = origin
+    scan = saved(volume, affine, tmp_path / "t1.nii.gz")
+    assert codes(scan) == ([] if origin else ["orientation_doubtful"])
+    assert scan.spacing_mm == (1.0, 1.0, 1.0)

@@ -1,6 +1,7 @@
 """Missing instances of a series are counted on each of its scans."""
 
 import gzip
+from dataclasses import replace
 
 import numpy as np
 import pydicom
@@ -190,6 +191,37 @@ def test_a_part_of_a_concatenation_is_incomplete(tiny_scan, tmp_path, read_all):
     save(dataset, tmp_path / "a.dcm")
     (scan,) = read_all(tmp_path)
     assert scan.incomplete == (Incomplete("parts of the concatenation", 2, 1),)
+
+
+@pytest.mark.parametrize(
+    ("parts", "values", "expected"),
+    [
+        ([2], {}, 2),
+        ([2], {"InConcatenationNumber": None}, 2),
+        ([2], {"ConcatenationFrameOffsetNumber": None}, 2),
+        ([2, 3], {"ConcatenationUID": ""}, 3),
+        ([1], {}, None),  # whether there is a second part, nothing says
+        ([1, 2, 3], {}, None),
+    ],
+)
+def test_parts_of_a_concatenation_without_a_total_are_counted(
+    tiny_scan, tmp_path, read_all, parts, values, expected
+):
+    for part in parts:
+        frames = range(3 * part - 3, 3 * part)
+        dataset = enhanced(replace(tiny_scan, voxels=tiny_scan.voxels[:, :, frames]))
+        for frame, item in zip(frames, dataset.PerFrameFunctionalGroupsSequence, strict=True):
+            place = slices_of(tiny_scan)[frame].ImagePositionPatient
+            item.PlanePositionSequence[0].ImagePositionPatient = place
+        dataset.SOPInstanceUID = f"1.2.3.4.{part}"
+        dataset.ConcatenationUID, dataset.InConcatenationNumber = "1.2.3.7", part
+        dataset.ConcatenationFrameOffsetNumber = 3 * part - 3
+        for name, value in values.items():
+            setattr(dataset, name, value)
+        save(dataset, tmp_path / f"{part}.dcm")
+    counts = [count for scan in read_all(tmp_path) for count in scan.incomplete]
+    received = len(parts)
+    assert counts == [Incomplete("parts of the concatenation", expected, received)] * bool(expected)
 
 
 def test_frames_beyond_those_promised_are_not_left_out_in_silence(series, read_all, errors):

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meninx._detect.preprocessing import sampled
+from meninx._detect.recognition import is_oriented
 from meninx._scan.intensity import air_level, intensity_range
 from meninx._scan.scan import Scan, Slice
 from meninx._scan.warning import ScanWarning
@@ -15,6 +16,18 @@ _MIN_HEAD_SHARE = 0.25
 # Slices that cover less than this are not a whole head, mm. Without crown and neck, the smallest of
 # 65 whole tumor-free heads covers 94 mm, slabs up to 58 mm.
 _MIN_COVERED_MM = 80.0
+# Sides of the patient towards smaller and larger LPS coordinates.
+_SIDES = (
+    ("on the right", "on the left"),
+    ("in front", "behind"),
+    ("below", "above"),
+)
+# A volume ends within the head if its outermost section shows this share of the largest one. Of 313
+# real ones, 312 show at most 0.17 at the four sides, the other has no left half; at the crown, at
+# most 0.53 unless it is a slab.
+_CUT_ASIDE, _CUT_ABOVE = 0.3, 0.6
+# Step between rows and columns of the compared sections.
+_THINNED = 2
 
 
 def brain_slices(scan: Scan) -> list[Slice]:
@@ -72,13 +85,67 @@ def _head_areas(volume: NDArray[np.float32]) -> NDArray[np.intp]:
 
 
 def part_of_head(scan: Scan, slices: Sequence[Slice]) -> tuple[ScanWarning, ...]:
-    """Return a warning if the scored slices cover only a part of the head, as a single one does."""
+    """Return a warning if a scan shows a part of the head only.
+
+    Args:
+        scan: A volume or a picture.
+        slices: Its scored slices, in the reader's order.
+
+    Returns:
+        The warning if the slices cover little of the head, as a single one does, or if the volume
+        ends within the head at another side than the neck.
+    """
     depths = scan.depths_mm
     if depths is None or scan.slice_gap_mm is None:
         return ()
     covered = abs(depths[slices[-1].index] - depths[slices[0].index]) + scan.slice_gap_mm
-    if covered >= _MIN_COVERED_MM:
+    if covered < _MIN_COVERED_MM:
+        much = "a part" if scan.geometry_estimated else f"{covered:.0f} mm"
+        text = f"the slices cover {much} of the head; what lies beyond them was not looked at"
+        return (ScanWarning("part_of_head", text),)
+    cut = cut_sides(scan)
+    if not cut:
         return ()
-    much = "a part" if scan.geometry_estimated else f"{covered:.0f} mm"
-    text = f"the slices cover {much} of the head; what lies beyond them was not looked at"
+    text = (
+        f"the head reaches beyond the scan {' and '.join(cut)}; what lies there was not looked at"
+    )
     return (ScanWarning("part_of_head", text),)
+
+
+def cut_sides(scan: Scan) -> list[str]:
+    """Return at which sides a volume ends within the head, the neck excepted.
+
+    Blank slices at an end are no part of the scan: some tools enlarge volumes by them.
+
+    Args:
+        scan: Volume with geometry.
+
+    Returns:
+        The sides in words. Without a known orientation, the side with the largest section counts
+        as the neck, and the others have no names.
+    """
+    shares = _end_shares(scan)
+    if not is_oriented(scan):
+        others = sorted(shares.values())[:-1]
+        return ["at a side"] * any(share >= _CUT_ABOVE for share in others)
+    limits = {"below": 1.01, "above": _CUT_ABOVE}
+    return [side for side, share in shares.items() if share >= limits.get(side, _CUT_ASIDE)]
+
+
+def _end_shares(scan: Scan) -> dict[str, float]:
+    """Return the head area in the outermost section at each side, as a share of the largest."""
+    low, high = intensity_range(scan.voxels)
+    level = air_level(low, high)
+    affine = np.asarray(scan.affine)
+    shares: dict[str, float] = {}
+    for axis in range(3):
+        sections = np.moveaxis(scan.voxels, axis, 0)[:, ::_THINNED, ::_THINNED]
+        shown = np.flatnonzero(np.ptp(sections, axis=(1, 2)))
+        areas = np.count_nonzero(sections > level, axis=(1, 2))
+        if not areas.any():
+            continue
+        towards = int(np.argmax(np.abs(affine[:3, axis])))
+        ends = areas[shown[[0, -1]]] / areas.max()
+        names = _SIDES[towards][:: 1 if affine[towards, axis] > 0 else -1]
+        shares |= dict(zip(names, ends.tolist(), strict=True))
+    return shares

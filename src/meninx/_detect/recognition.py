@@ -131,7 +131,7 @@ def turn_to_try(scan: Scan, logits: NDArray[np.float32], heads: Mapping[str, Hea
         The rotation that is certain at first look, degrees; 0 where there is none, and where the
         file gives an orientation.
     """
-    if TURN not in heads or _is_oriented(scan):
+    if TURN not in heads or is_oriented(scan):
         return 0
     shares = _mean_probabilities(logits, heads)[TURN]
     kind = max(shares, key=lambda kind: shares[kind])
@@ -226,7 +226,7 @@ def recognition_warnings(
     )
 
 
-def _is_oriented(scan: Scan) -> bool:
+def is_oriented(scan: Scan) -> bool:
     """Return whether the file says which way its slices are turned."""
     guessed = any(warning.code == _UNORIENTED for warning in scan.warnings)
     return scan.affine is not None and not (scan.geometry_estimated or guessed)
@@ -237,7 +237,7 @@ def _of_turn(scan: Scan, recognized: Recognized) -> tuple[ScanWarning, ...]:
         return ()
     what = "slices" if scan.is_volume else "picture"
     how = "upside down" if recognized.turn == 180 else f"turned by {recognized.turn} degrees"
-    if not _is_oriented(scan):
+    if not is_oriented(scan):
         text = f"the {what} was stored {how} (counterclockwise) and was turned back before scoring"
         return (ScanWarning("turned_back", text),)
     text = f"the slices look {how}, against the orientation in the file, which was kept"

@@ -11,11 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meninx._errors import UnreadableFile
-from meninx._scan.completeness import Incomplete
 from meninx._scan.intensity import (
     FOREGROUND_LEVEL,
     Float32Array,
-    air_level,
     foreground,
     intensity_range,
 )
@@ -43,17 +41,6 @@ _SIGMA_OF_MAD = 1.4826
 _ENOUGH_SLICES = 16
 # Masks have fewer distinct values, counted on at most this many voxels along each axis.
 MIN_VALUES, SAMPLED_SIDE = 16, 64
-# Step between rows and columns in the first test for blank slices.
-_THINNED = 8
-# Slices with this share of the largest head area lie inside the head.
-_FULL_SHARE = 0.25
-# A head does not end at a slice with this share of the largest area: 0.17 at most beside the blank
-# slices of 53 real volumes, along any axis.
-_ABRUPT_SHARE = 0.6
-# A head is cut off between a slice of at least the second share and one of less than the first.
-_EMPTY_SHARE, _CUT_SHARE = 0.05, 0.4
-# Number of equal slices in a row from which all but one were lost.
-_REPEATED = 4
 # Share of the frame that must be measured to estimate the level of air.
 _ENOUGH_MEASURED = 0.2
 # Percentile of the head's values to which gray air is set.
@@ -95,80 +82,6 @@ def without_padding(voxels: Float32Array, slice_axis: int) -> Float32Array:
             reason="not_finite",
         )
     return filled
-
-
-def with_blank_slices_counted(scan: Scan) -> Scan:
-    """Mark a volume as incomplete if slices were lost: blank in the head, or copies of another.
-
-    Args:
-        scan: A volume; blank slices before and after the head are background, unless a full slice
-            is beside them at one end.
-
-    Returns:
-        The same scan if no slice was lost; else an incomplete one.
-    """
-    return _with_blank_counted(_with_repeated_counted(scan))
-
-
-def _with_repeated_counted(scan: Scan) -> Scan:
-    """Count the slices that repeat the one before them, unless the whole volume was so enlarged."""
-    slices = np.moveaxis(scan.voxels, scan.view.slice_axis, 0)
-    thinned = slices[:, ::_THINNED, ::_THINNED]
-    same = (thinned[1:] == thinned[:-1]).all(axis=(1, 2)) & (np.ptp(thinned, axis=(1, 2))[1:] > 0)
-    same[same] = [
-        np.array_equal(slices[index], slices[index + 1]) for index in np.flatnonzero(same)
-    ]
-    runs = np.diff(np.flatnonzero(np.concatenate(([True], ~same, [True]))))
-    lost = runs[(runs >= _REPEATED) & (runs > 2 * np.median(runs))] - 1
-    if not lost.size or is_mask(scan.voxels):
-        return scan
-    count = Incomplete("slices (others repeat one)", len(slices), len(slices) - int(lost.sum()))
-    return replace(scan, incomplete=(*scan.incomplete, count))
-
-
-def _with_blank_counted(scan: Scan) -> Scan:
-    """Count the blank slices inside the head or beside a full slice."""
-    slices = np.moveaxis(scan.voxels, scan.view.slice_axis, 0)
-    thinned = slices[:, ::_THINNED, ::_THINNED]
-    blank = thinned.max(axis=(1, 2)) == thinned.min(axis=(1, 2))
-    blank[blank] = [np.ptp(image) == 0 for image in slices[blank]]
-    # Masks are blank between two lesions.
-    if not blank.any() or is_mask(scan.voxels):
-        return scan
-    low, high = intensity_range(slices)
-    areas = np.count_nonzero(slices > air_level(low, high), axis=(1, 2))
-    head = np.flatnonzero(areas >= _FULL_SHARE * areas.max())
-    lost = int(blank[head[0] : head[-1]].sum())
-    lost += _blank_at_one_end(blank, areas / areas.max(), int(head[0]), int(head[-1]))
-    if not lost:
-        return scan
-    count = Incomplete("slices (others are blank)", len(slices), len(slices) - lost)
-    return replace(scan, incomplete=(*scan.incomplete, count))
-
-
-def _blank_at_one_end(blank: Mask, shares: NDArray[np.float64], first: int, last: int) -> int:
-    """Return the number of blank slices beyond the only end at which the head is cut off.
-
-    Args:
-        blank: Whether each slice is blank, shape (n,).
-        shares: Head area of each slice as a share of the largest, shape (n,).
-        first: First slice inside the head.
-        last: Last slice inside the head.
-
-    Returns:
-        Their number; 0 if no end is cut off, or both: a tool then enlarged the volume of a slab.
-    """
-    before, after = slice(first - 1, None, -1) if first else slice(0), slice(last + 1, None)
-    ends = ((before, first), (after, last))
-    cut = [
-        beyond
-        for beyond, end in ends
-        if (shares[beyond][:1] < _EMPTY_SHARE).any() and shares[end] >= _CUT_SHARE
-    ]
-    if len(cut) != 1 or not blank[cut[0]][:1].any():
-        return 0
-    end = first if cut[0] == before else last
-    return int(blank[cut[0]].sum()) if shares[end] >= _ABRUPT_SHARE else 0
 
 
 def is_mask(voxels: Float32Array) -> bool:

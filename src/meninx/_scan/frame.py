@@ -23,6 +23,7 @@ class Promise:
         number: Number of this instance among them, from 1; None if not given.
         of_positions: Whether distinct positions are counted, not instances: each may have several
             echoes or time points.
+        is_least: Whether there may be more instances: only their number was given.
     """
 
     what: str
@@ -30,6 +31,7 @@ class Promise:
     count: int
     number: int | None = None
     of_positions: bool = False
+    is_least: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,8 @@ class Frame:
         source: File that holds the pixels.
         number: Index of the frame in the file, from 0.
         patient: Hash of PatientID and its issuer, else of PatientName.
-        person: Hashes of PatientID and of PatientName without issuer and differences in writing.
+        person: Hashes of PatientID, PatientName, PatientBirthDate and PatientSex without
+            differences in writing; empty where it is not given.
         study_uid: StudyInstanceUID.
         series_uid: SeriesInstanceUID.
         instance_uid: SOPInstanceUID.
@@ -89,14 +92,18 @@ class Frame:
         pixel_spacing: Distance between rows and between columns, mm; None without geometry.
         position: Center of the first pixel, LPS mm; None without geometry.
         orientation: Row, then column direction cosines; None without geometry.
-        thickness: SpacingBetweenSlices, else SliceThickness, mm; used for a single slice.
+        thickness: SliceThickness, mm; None if not given.
+        spacing: SpacingBetweenSlices, mm: the distance of slice centers, or, as some vendors write
+            it, the gap between slices; None if not given.
         contrast: Values that differ between images of one position: echo number, time point,
             magnitude or phase, stack.
-        times: Echo and inversion time, ms, which also differ between images of one position and
-            jitter from slice to slice; each may be None.
+        weighting: Echo time and inversion time, ms, and b-value, s/mm2, which also differ between
+            images of one position and jitter from slice to slice; each may be None.
         moments: Values that separate time points if `contrast` does not, most reliable first:
             AcquisitionNumber, time of acquisition, TriggerTime; each may be None.
         acquisition: Header values that determine the sequence.
+        frame_of_reference: FrameOfReferenceUID; empty if not given.
+        instance_number: InstanceNumber; of an enhanced file's frame, InStackPositionNumber.
         description: SeriesDescription, which separates series if UIDs are missing.
         stored_spacing: PixelSpacing as stored, if it is no pair of numbers.
         slope: RescaleSlope.
@@ -111,7 +118,7 @@ class Frame:
     source: Source
     number: int
     patient: str
-    person: tuple[str, str]
+    person: tuple[str, str, str, str]
     study_uid: str
     series_uid: str
     instance_uid: str
@@ -121,10 +128,13 @@ class Frame:
     position: Triple | None
     orientation: tuple[float, ...] | None
     thickness: float | None
+    spacing: float | None
     contrast: tuple[Hashable, ...]
-    times: tuple[float | None, float | None]
+    weighting: tuple[float | None, float | None, float | None]
     moments: tuple[float | str | None, ...]
     acquisition: Acquisition
+    frame_of_reference: str = ""
+    instance_number: int | None = None
     description: str = ""
     stored_spacing: str = ""
     slope: float = 1.0

@@ -67,6 +67,8 @@ USTAR_AT, USTAR = 257, b"ustar"
 TAR_SUFFIXES = word_tuple(".tar .tar.gz .tgz .tar.bz2 .tbz2 .tbz .tar.xz .txz")
 BZIP2_MAGIC, XZ_MAGIC = b"BZh", b"\xfd7zXZ\0"
 # Path of content in git-annex, and first bytes of pointer files of git-annex and Git LFS.
+# What is left of a file that was packed twice.
+_GZIP = b"\x1f\x8b"
 ANNEX_OBJECTS = ".git/annex/objects/"
 ANNEX_POINTER, LFS_POINTER = b"/annex/objects/", b"version https://git-lfs.github.com/spec/v1"
 # Keys of text headers that name the data file: MetaImage, then NRRD.
@@ -117,6 +119,11 @@ def _check_ignorable(head: bytes, name: str, *, strict: bool) -> None:
         )
     if (advice := _other_format(head, lower)) is not None:
         raise UnsupportedScan(advice, place=name, reason="other_format")
+    if head.startswith(_GZIP) and (strict or lower.endswith(SCAN_SUFFIXES)):
+        raise UnreadableFile(
+            "packed by gzip twice, or its gzip data are damaged; unpack it once, as by gunzip",
+            place=name,
+        )
     if strict or lower.endswith(SCAN_SUFFIXES):
         what = "neither picture, NIfTI nor DICOM by its content" if head else "empty"
         raise UnreadableFile(f"{what}, despite its name; copy or export it again", place=name)

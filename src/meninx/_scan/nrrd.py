@@ -37,6 +37,9 @@ _SPACES = {
     "left-anterior-superior": (1, -1, 1),
     "las": (1, -1, 1),
 }
+# Length of a unit, mm (nrrd format definition, section 5: `units`, free text).
+_MILLIMETERS = {"m": 1000.0, "meter": 1000.0, "cm": 10.0, "um": 0.001, "micron": 0.001}
+_MILLIMETERS |= dict.fromkeys(("µm", "μm"), 0.001)
 GZIP, BZIP2 = ("gzip", "gz"), ("bzip2", "bz2")
 # Kinds of axes that count positions; others, such as "RGB-color" and "vector", count values.
 _POSITION_KINDS = ("domain", "space", "none", "???")
@@ -193,11 +196,16 @@ def _affine(
         affine = _affine_in_space(
             [directions[axis][:3] for axis in axes], header.get("space origin", np.zeros(3))[:3]
         )
-        affine[:3] *= np.array(signs)[:, None]
+        scales = _millimeters(header, "space units", 3)
+        affine[:3] *= (np.array(signs) * scales)[:, None]
         return affine, ()
     spacings = header.get("spacings")
+    if spacings is not None:
+        spacings = np.asarray(spacings) * _millimeters(header, "units", len(spacings))
     if directions is not None:
-        spacings = np.linalg.norm(np.asarray(directions, dtype=np.float64), axis=1)
+        rows = np.asarray(directions, dtype=np.float64)
+        scales = _millimeters(header, "space units", rows.shape[1])
+        spacings = np.linalg.norm(rows * scales, axis=1)
     if spacings is None and spacing_mm is not None:
         spacings = np.ones(len(header["sizes"]))
     if spacings is None:
@@ -213,6 +221,13 @@ def _affine(
         "as stored from right to left, front to back, bottom to top"
     )
     return affine, (ScanWarning("orientation_doubtful", text),)
+
+
+def _millimeters(header: Mapping[str, Any], key: str, count: int) -> Float64Array:
+    """Return the millimeters of the units of so many axes, as `key` names them; 1 if unknown."""
+    units = [str(unit).strip('"').lower() for unit in header.get(key, ())]
+    known = [_MILLIMETERS.get(unit, 1.0) for unit in units]
+    return np.array([*known, *[1.0] * count][:count])
 
 
 def _affine_in_space(directions: Sequence[ArrayLike], origin: ArrayLike) -> Float64Array:

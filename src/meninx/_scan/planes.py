@@ -10,7 +10,7 @@ from meninx._scan.geometry import Float64Array, plane_normal
 from meninx._scan.slice_stack import POSITION_TOLERANCE_MM
 
 # Normals that differ by more are two planes, degrees; less is a patient who moved.
-_PLANE_DEGREES = 10.0
+PLANE_DEGREES = 10.0
 # A plane with so many slices may be scored by itself, as of reformatted images in one series; of
 # two planes, as in a series of sagittal and coronal slices, fewer are enough.
 _ENOUGH_SLICES, _ENOUGH_OF_TWO = 8, 4
@@ -53,7 +53,7 @@ def few_slices_per_plane(frames: Sequence[Frame]) -> UnsupportedScan | None:
 
 def _number_of_plane(normal: Float64Array, normals: Sequence[Float64Array]) -> int:
     """Return the index of the plane with this normal, up or down; their number for a new one."""
-    smallest = np.cos(np.radians(_PLANE_DEGREES))
+    smallest = np.cos(np.radians(PLANE_DEGREES))
     equal = (number for number, known in enumerate(normals) if abs(known @ normal) >= smallest)
     return next(equal, len(normals))
 

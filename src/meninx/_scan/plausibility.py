@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from meninx._errors import GeometryError
 from meninx._scan.background import is_mask
 from meninx._scan.geometry import Float64Array, Spacing, respaced, spacing_of
 from meninx._scan.intensity import FOREGROUND_LEVEL, Float32Array, air_level, intensity_range
@@ -42,6 +43,9 @@ _SMALLEST_GAP_MM = 0.3
 _USUAL_HEAD_MM = 180.0
 # Voxel size of an affine that was never set, mm.
 UNSET_MM, UNSET_TOLERANCE = 1.0, 1e-3
+# Pixels may be this much longer than wide: twice in real scans. Those of a reordered volume are
+# nearly square.
+_MAX_PIXEL_RATIO, _SQUARE_RATIO = 3.0, 1.5
 # Number of compared pairs of slices, and their smallest share of the largest head area.
 PAIRS, FULL_SLICE = 12, 0.6
 # Distance of compared slices, mm: neighbors in volumes interpolated to 1 mm are too similar.
@@ -126,7 +130,10 @@ def with_plausible_geometry(scan: Scan) -> Scan:
     Returns:
         The same scan if its geometry is plausible. Else a scan with the spacing, and for an
         identity affine the slice axis, estimated from its slices, with the warning
-        `geometry_doubtful`.
+        `geometry_doubtful`. Sizes that fit in another order of the axes are used so.
+
+    Raises:
+        GeometryError: If pixels are several times longer than wide.
     """
     if scan.affine is None or not scan.is_volume or is_mask(scan.voxels):
         return scan
@@ -137,6 +144,15 @@ def with_plausible_geometry(scan: Scan) -> Scan:
         axis = _coarsest_axis(scan.voxels, axis)
     measured = _compared(scan, axis, claimed)
     estimated = _estimated(scan, axis, claimed, measured, unset=unset)
+    if estimated != claimed and (reordered := _reordered(scan, claimed)):
+        estimated, axis = reordered
+    across = [side for place, side in enumerate(estimated) if place != axis]
+    if max(across) > _MAX_PIXEL_RATIO * min(across):
+        raise GeometryError(
+            f"pixels of {across[0]:.2f} x {across[1]:.2f} mm, as no head is scanned; the voxel "
+            "sizes may belong to other axes: give them in the order of the file's axes "
+            "(--spacing X,Y,Z)"
+        )
     if estimated == claimed:
         return scan
     warning = ScanWarning("geometry_doubtful", _estimate_message(scan, claimed, estimated, axis))
@@ -148,6 +164,34 @@ def with_plausible_geometry(scan: Scan) -> Scan:
         geometry_estimated=True,
         warnings=(*scan.warnings, warning),
     )
+
+
+def _reordered(scan: Scan, claimed: Spacing) -> tuple[Spacing, int] | None:
+    """Return the only other order of the voxel sizes that gives a plausible head, and slice axis.
+
+    Arrays in the order z, y, x, as SimpleITK has them, are often saved with sizes in the order
+    x, y, z. A format that defines the slice axis also says which sizes are those of pixels.
+    """
+    if scan.affine is None or scan.slice_axis is not None:
+        return None
+    found: dict[Spacing, int] = {}
+    i, j, k = _rounded(claimed)
+    orders = {(i, j, k), (i, k, j), (j, i, k), (j, k, i), (k, i, j), (k, j, i)}
+    for sizes in orders - {(i, j, k)}:
+        trial = replace(scan, affine=respaced(scan.affine, sizes))
+        axis = trial.view.slice_axis
+        across = [side for place, side in enumerate(sizes) if place != axis]
+        measured = _compared(trial, axis, sizes)
+        is_square = max(across) <= _SQUARE_RATIO * min(across)
+        if measured is None or not is_square or not measured.fit_head(unset=False):
+            continue
+        if not measured.contradict_stack(sizes[axis], unset=False):
+            found[sizes] = axis
+    return next(iter(found.items())) if len(found) == 1 else None
+
+
+def _rounded(sizes: Spacing) -> Spacing:
+    return round(sizes[0], 4), round(sizes[1], 4), round(sizes[2], 4)
 
 
 def spacing_fault(scan: Scan) -> str | None:
@@ -388,7 +432,13 @@ def _estimate_message(scan: Scan, claimed: Spacing, estimated: Spacing, axis: in
         "is estimated from the slices"
     )
     width = _implausible_width(scan)
-    if width is not None and estimated[axis] != claimed[axis]:
+    if sorted(estimated) == sorted(_rounded(claimed)):
+        stored = " x ".join(f"{mm:.2f}" for mm in claimed)
+        gap = (
+            f"voxels of {stored} mm, as the file says, are implausible for a head; the same sizes "
+            "fit its axes in another order"
+        )
+    elif width is not None and estimated[axis] != claimed[axis]:
         stored = " x ".join(f"{mm:.2f}" for mm in claimed)
         gap = (
             f"the file says that voxels measure {stored} mm, so that the head would be {width:.0f} "

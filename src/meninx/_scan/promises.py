@@ -131,10 +131,13 @@ def _counted(frame: Frame, promise: Promise) -> Hashable:
 
 def _agreed_count(promises: Collection[Promise]) -> int | None:
     """Return the number of instances that all headers promise; None if they contradict it."""
-    counts = {promise.count for promise in promises}
+    totals = {promise.count for promise in promises if not promise.is_least}
+    if len(totals) > 1:
+        return None
     numbers = [promise.number for promise in promises if promise.number is not None]
-    agreed = len(counts) == 1 and all(1 <= number <= max(counts) for number in numbers)
-    return counts.pop() if agreed else None
+    if totals and not all(1 <= number <= max(totals) for number in numbers):
+        return None
+    return max(promise.count for promise in promises)
 
 
 def _missing_of_listings(

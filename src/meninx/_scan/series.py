@@ -19,8 +19,19 @@ from meninx._scan.geometry import (
 from meninx._scan.planes import few_slices_per_plane
 from meninx._scan.promises import Listing, LostFile, incomplete_of, is_broken
 from meninx._scan.scan import Identity
-from meninx._scan.series_parts import are_alike, are_even, interleave_evenly, parts_of, time_levels
+from meninx._scan.sequence import sequence_of
+from meninx._scan.series_parts import (
+    WEIGHTING,
+    are_alike,
+    are_even,
+    contrast_slabs,
+    parts_of,
+    weighting_levels,
+)
+from meninx._scan.series_shares import Share, shares_of
+from meninx._scan.slice_gaps import lack_between
 from meninx._scan.slice_stack import StackSpacing, slice_order, stack_spacing
+from meninx._scan.warning import ScanWarning
 
 
 @dataclass(frozen=True)
@@ -31,23 +42,13 @@ class Stack:
         name: Name of the series, for the user.
         frames: Frames of one shape, orientation and contrast, in any order.
         incomplete: Counts of what is missing of its series.
+        warnings: What is doubtful about it, as a part of its series.
     """
 
     name: str
     frames: tuple[Frame, ...]
     incomplete: tuple[Incomplete, ...] = ()
-
-    @property
-    def contradictions(self) -> tuple[str, ...]:
-        """Names of attributes that all its slices should share, but do not."""
-        echoes, inversions = time_levels(list(self.frames))
-        differing: dict[str, Collection[Hashable]] = {
-            "PatientID, its issuer or PatientName": {frame.patient for frame in self.frames},
-            "SeriesNumber": {frame.series_number for frame in self.frames},
-            "EchoTime": set(echoes.values()),
-            "InversionTime": set(inversions.values()),
-        }
-        return tuple(name for name, values in differing.items() if len(values) > 1)
+    warnings: tuple[ScanWarning, ...] = ()
 
     @property
     def identity(self) -> Identity:
@@ -95,7 +96,7 @@ class Stack:
         order = slice_order(positions, orientation)
         across = float(max(np.multiply(first.shape, pixel_spacing)))
         spacing = _checked_stack_spacing(positions[order], orientation, across)
-        gap = spacing.spacing_mm if spacing else abs(first.thickness or 1.0)
+        gap = spacing.spacing_mm if spacing else abs(first.spacing or first.thickness or 1.0)
         affine = affine_of_stack(positions[order[0]], orientation, pixel_spacing, gap)
         return tuple(self.frames[index] for index in order), affine, spacing
 
@@ -134,6 +135,43 @@ def _checked_stack_spacing(
         raise GeometryError(fault or str(error)) from error
 
 
+def contradictions(frames: Sequence[Frame]) -> tuple[str, ...]:
+    """Return the names of attributes that all slices of a stack should share, but do not.
+
+    Args:
+        frames: Frames of one stack, in slice order.
+
+    Returns:
+        Names for readers.
+    """
+    acquisitions = {frame.acquisition for frame in frames}
+    differing: dict[str, Collection[Hashable]] = {
+        "PatientID, its issuer or PatientName": {frame.patient for frame in frames},
+        "SeriesNumber": {frame.series_number for frame in frames},
+        "FrameOfReferenceUID": {frame.frame_of_reference for frame in frames} - {""},
+        "ImageType, time point or stack": set(contrast_slabs(frames)),
+        "the sequence that they describe": set(map(sequence_of, acquisitions)) - {"unknown"},
+    }
+    for name, found in zip(WEIGHTING, weighting_levels(frames), strict=True):
+        differing[name] = set(found.values())
+    return tuple(name for name, values in differing.items() if len(values) > 1)
+
+
+def have_repeated_numbers(frames: Sequence[Frame]) -> bool:
+    """Return whether slices of one stack share instance numbers.
+
+    Args:
+        frames: Frames of one stack.
+
+    Returns:
+        Whether some do; a number that all share was set by who exported them, and the frames of an
+        enhanced file are numbered in each file.
+    """
+    numbers = [frame.instance_number for frame in frames if frame.instance_number is not None]
+    is_file = len({frame.source.name for frame in frames}) == len(frames)
+    return is_file and 1 < len(set(numbers)) < len(numbers)
+
+
 def stacks_of(
     frames: Iterable[Frame], lost: Iterable[LostFile] = (), listings: Iterable[Listing] = ()
 ) -> list[Stack]:
@@ -168,23 +206,29 @@ def stacks_of(
         parts = parts_of(members) if refused is None else [members]
         names = _part_names(parts, place, is_shared=places.count(place) > 1)
         incomplete = (*incomplete_of(members, lost, listings), *share)
-        for name, part in zip(names, parts, strict=True):
-            stacks.append(Stack(name, tuple(part), incomplete))
+        for name, part, own in zip(names, parts, shares_of(parts), strict=True):
+            if not share and own == Share():
+                own = lack_between(part, members)
+            stack = Stack(name, tuple(part), (*incomplete, *own.incomplete), own.warnings)
+            stacks.append(stack)
     return _named_apart(stacks)
 
 
 def _by_series(frames: list[Frame]) -> list[list[Frame]]:
     """Sort frames into series, ordered by folder, series number and series UID."""
-    by_series: dict[tuple[Hashable, ...], list[Frame]] = defaultdict(list)
+    by_key: dict[tuple[Hashable, ...], list[Frame]] = defaultdict(list)
     for frame in frames:
-        by_series[_series_key(frame)].append(frame)
+        folder = "" if frame.series_uid else frame.source.name.rpartition("/")[0]
+        by_key[*_series_key(frame), folder].append(frame)
+    series = [members for group in by_key.values() for members in _by_person(group)]
     return sorted(
-        _joined(by_series.values()),
+        _joined(series),
         key=lambda members: (
             _common_place(members),
             members[0].series_number or 0,
             members[0].series_uid,
             repr(_series_key(members[0])),
+            members[0].person,
         ),
     )
 
@@ -195,50 +239,104 @@ def _series_key(frame: Frame) -> tuple[Hashable, ...]:
     return frame.patient, frame.study_uid, frame.series_uid, frame.series_number, own
 
 
+def _family(members: list[Frame]) -> Hashable:
+    """Return what series share that may be one: their UID, else all but patient and folder."""
+    first = members[0]
+    if first.series_uid:
+        return first.study_uid, first.series_uid
+    return first.study_uid, "", first.series_number, first.description
+
+
+def _by_person(frames: list[Frame]) -> list[list[Frame]]:
+    """Split frames of one patient by name, birth date and sex, where these contradict.
+
+    De-identified files of several people may share a number.
+    """
+    contradicting = [
+        index
+        for index, values in enumerate(zip(*(frame.person for frame in frames), strict=True))
+        if len({*values} - {""}) > 1
+    ]
+    persons: dict[tuple[str, ...], list[Frame]] = defaultdict(list)
+    for frame in frames:
+        persons[tuple(frame.person[index] for index in contradicting)].append(frame)
+    return list(persons.values())
+
+
 def _joined(series: Iterable[list[Frame]]) -> list[list[Frame]]:
-    """Return series; those under one UID that only together are an even stack are one.
+    """Return series; those of one family and person that are one by their places are joined.
 
     The patient's identity may be written in two ways, and SeriesNumber be missing in some files.
     """
-    by_uid: dict[tuple[str, str], list[list[Frame]]] = defaultdict(list)
+    families: dict[Hashable, list[list[list[Frame]]]] = defaultdict(list)
     for members in series:
-        by_uid[members[0].study_uid, members[0].series_uid].append(members)
+        candidates = families[_family(members)]
+        alike = (groups for groups in candidates if _may_be_one([*groups, members]))
+        found = next(alike, None)
+        if found is None:
+            candidates.append([members])
+        else:
+            found.append(members)
     joined: list[list[Frame]] = []
-    for (study_uid, series_uid), groups in by_uid.items():
+    for groups in (groups for candidates in families.values() for groups in candidates):
         frames = [frame for members in groups for frame in members]
-        is_one = len(groups) > 1 and study_uid and series_uid and _may_be_one(groups)
-        joined += [frames] if is_one and are_alike(groups) and are_even(frames) else groups
+        joined += [frames] if _are_one(groups, frames) else groups
     return joined
 
 
 def _may_be_one(groups: Sequence[list[Frame]]) -> bool:
-    """Return whether neither name nor number of a patient, nor of a series, contradict."""
-    firsts = [members[0] for members in groups]
-    numbers = {frame.series_number for frame in firsts} - {None}
-    given = [{keys[at] for keys in (frame.person for frame in firsts)} - {""} for at in range(2)]
-    return len(numbers) <= 1 and all(len(keys) <= 1 for keys in given)
+    """Return whether nothing that is given of the patient, nor the number, contradicts."""
+    numbers = {members[0].series_number for members in groups} - {None}
+    persons = zip(*(frame.person for members in groups for frame in members), strict=True)
+    return len(numbers) <= 1 and all(len({*values} - {""}) <= 1 for values in persons)
+
+
+def _are_one(groups: list[list[Frame]], frames: list[Frame]) -> bool:
+    """Return whether groups that may be one series are one."""
+    is_even = len(groups) > 1 and are_alike(groups) and are_even(frames)
+    if frames[0].series_uid:
+        return is_even and bool(frames[0].study_uid)
+    # Without UIDs, the files of a series in several folders continue each other's numbers.
+    return _are_numbered(frames) and (is_even or len({frame.patient for frame in frames}) == 1)
+
+
+def _are_numbered(frames: Sequence[Frame]) -> bool:
+    """Return whether each slice has an instance number of its own."""
+    numbers = {frame.instance_number for frame in frames}
+    return None not in numbers and len(numbers) == len(frames)
 
 
 def _shares_of_one_uid(series: list[list[Frame]]) -> list[tuple[Incomplete, ...]]:
-    """Return what is missing of each series whose slices lie evenly between those of another.
+    """Return what is missing of each series that only together with another is an even stack.
 
-    Under one SeriesInstanceUID, two patients, studies or numbers are two series; but where their
-    slices interleave, it is one series with headers that contradict each other.
+    Under one SeriesInstanceUID, two patients, studies or numbers are two series; but where the
+    slices of one continue those of the other, or lie between them, it is one series with headers
+    that contradict each other.
     """
-    by_uid: dict[str, list[list[Frame]]] = defaultdict(list)
+    by_uid: dict[Hashable, list[list[Frame]]] = defaultdict(list)
     for members in series:
-        by_uid[members[0].series_uid].append(members)
-    shares: list[tuple[Incomplete, ...]] = []
-    for members in series:
-        alike = by_uid[members[0].series_uid]
-        is_share = bool(members[0].series_uid) and len(alike) > 1 and are_alike(alike)
-        if is_share and interleave_evenly(alike):
-            what = "slices of the series: those between name another patient, study or number"
-            count = sum(map(len, alike))
-            shares.append((Incomplete(what, count, len(members)),))
-        else:
-            shares.append(())
-    return shares
+        by_uid[members[0].series_uid or _family(members)].append(members)
+    shares: dict[int, tuple[Incomplete, ...]] = {}
+    for alike in by_uid.values():
+        frames = [frame for members in alike for frame in members]
+        if len(alike) > 1 and _may_be_shares(alike) and are_alike(alike) and are_even(frames):
+            which = "name another patient, study or number"
+            if not frames[0].series_uid:
+                which = "lie in another folder or name the patient otherwise"
+            what = f"slices of the series (the others {which})"
+            for members in alike:
+                shares[id(members)] = (Incomplete(what, len(frames), len(members)),)
+    return [shares.get(id(members), ()) for members in series]
+
+
+def _may_be_shares(groups: Sequence[list[Frame]]) -> bool:
+    """Return whether series may be one whose headers contradict each other.
+
+    Without UIDs, those of two people are two, and so are those that are each numbered.
+    """
+    if groups[0][0].series_uid:
+        return True
+    return _may_be_one(groups) and not all(map(_are_numbered, groups))
 
 
 def _part_names(parts: list[list[Frame]], place: str, *, is_shared: bool) -> list[str]:
@@ -296,8 +394,8 @@ def _without_copies(frames: Iterable[Frame]) -> list[Frame]:
 def _agree(frame: Frame, other: Frame) -> bool:
     """Return whether nothing tells two images of one position apart: no value given in both."""
     values = zip(
-        (*frame.contrast, *frame.times, *frame.moments),
-        (*other.contrast, *other.times, *other.moments),
+        (*frame.contrast, *frame.weighting, *frame.moments),
+        (*other.contrast, *other.weighting, *other.moments),
         strict=True,
     )
     return all(own == its or own in (None, "") or its in (None, "") for own, its in values)

@@ -1,32 +1,32 @@
 """Split the frames of one series into parts of one matrix, orientation, contrast and time."""
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable
-from itertools import pairwise
+from collections.abc import Hashable, Iterable, Sequence
+from itertools import groupby, pairwise
 
 import numpy as np
 
 from meninx._errors import GeometryError
 from meninx._scan.frame import Frame
 from meninx._scan.geometry import COSINE_TOLERANCE, Float64Array, plane_normal
-from meninx._scan.slice_stack import POSITION_TOLERANCE_MM
+from meninx._scan.slice_stack import POSITION_TOLERANCE_MM, is_even
 
-# Echo and inversion times of one image, written slice by slice, differ in their last digit; those
-# of two echoes or inversions by milliseconds.
+# Echo times, inversion times and b-values of one image, written slice by slice, differ in their
+# last digit; those of two echoes or inversions by milliseconds.
 TIME_JITTER_MS, TIME_JITTER = 0.1, 0.001
-# Echo or inversion times whose slices interleave are two contrasts from this ratio on.
-_CONTRAST_TIME_RATIO = 1.05
+# Echo times, inversion times or b-values of one stack are two contrasts from this ratio on.
+_CONTRAST_RATIO = 1.05
+# Attributes in `Frame.weighting`, in their order.
+WEIGHTING = ("EchoTime", "InversionTime", "DiffusionBValue")
 # Pixel spacings are decimal strings, rounded for each slice; relative difference.
 _PIXEL_SPACING_JITTER = 0.001
-# In an even stack no gap is 1.5 times the others: a slice would be missing there.
-_MAX_GAP_RATIO = 1.5
 
 
 def parts_of(frames: list[Frame]) -> list[list[Frame]]:
     """Split the frames of one series, each part into a stack of its own, in a fixed order."""
     groups: dict[tuple[Hashable, ...], list[Frame]] = defaultdict(list)
     directions: list[Float64Array] = []
-    echoes, inversions = time_levels(frames)
+    weightings = weighting_levels(frames)
     for frame in frames:
         reason = frame.exclusion.reason if frame.exclusion else ""
         spacing = tuple(round(value, 3) for value in frame.pixel_spacing or ())
@@ -36,12 +36,11 @@ def parts_of(frames: list[Frame]) -> list[list[Frame]]:
             spacing,
             _direction(frame, directions),
             frame.contrast,
-            echoes.get(frame.times[0]),
-            inversions.get(frame.times[1]),
+            *(found.get(value) for found, value in zip(weightings, frame.weighting, strict=True)),
         )
         groups[key].append(frame)
     parts: list[list[Frame]] = []
-    for group in _interleaved_joined([groups[key] for key in sorted(groups, key=repr)], directions):
+    for group in _joined([groups[key] for key in sorted(groups, key=repr)], directions):
         parts += _by_acquisition(group) if coinciding(group) else [group]
     return parts
 
@@ -56,7 +55,7 @@ def coinciding(frames: Iterable[Frame]) -> list[list[Frame]]:
         Lists of two or more frames, one per position.
     """
     placed = [frame for frame in frames if frame.is_placed]
-    normal = _normal_of(placed[0]) if len(placed) > 1 else None
+    normal = normal_of(placed[0]) if len(placed) > 1 else None
     if normal is None:
         return []
     heights = np.array([frame.position for frame in placed]) @ normal
@@ -65,7 +64,7 @@ def coinciding(frames: Iterable[Frame]) -> list[list[Frame]]:
     return [[placed[index] for index in part] for part in parts if len(part) > 1]
 
 
-def _normal_of(frame: Frame) -> Float64Array | None:
+def normal_of(frame: Frame) -> Float64Array | None:
     """Return the normal of a frame's plane; None if its cosines make none, as `placed` reports."""
     try:
         return plane_normal(frame.orientation or ())
@@ -78,7 +77,7 @@ def are_alike(groups: list[list[Frame]]) -> bool:
     frames = [frame for group in groups for frame in group]
     if not all(frame.is_placed and frame.pixel_spacing for frame in frames):
         return False
-    if _normal_of(frames[0]) is None:
+    if normal_of(frames[0]) is None:
         return False
     sides = np.array([frame.pixel_spacing for frame in frames])
     directions: list[Float64Array] = []
@@ -91,23 +90,19 @@ def are_alike(groups: list[list[Frame]]) -> bool:
 def are_even(frames: list[Frame]) -> bool:
     """Return whether frames of one orientation lie at different places with even gaps."""
     normal = plane_normal(frames[0].orientation or ())
-    gaps = np.diff(np.sort(np.array([frame.position for frame in frames]) @ normal))
-    return bool(
-        gaps.min() > POSITION_TOLERANCE_MM and gaps.max() < _MAX_GAP_RATIO * np.median(gaps)
-    )
+    return is_even(np.sort(np.array([frame.position for frame in frames]) @ normal))
 
 
-def _interleaved_joined(
-    groups: list[list[Frame]], directions: list[Float64Array]
-) -> list[list[Frame]]:
-    """Join groups that form one stack by their positions: their contrast differs only by jitter.
+def _joined(groups: list[list[Frame]], directions: list[Float64Array]) -> list[list[Frame]]:
+    """Join groups of one weighting that only together are one stack, by their positions.
 
     Args:
         groups: Frames of one series, by contrast.
         directions: Distinct orientations so far.
 
     Returns:
-        The groups; those whose slices interleave are joined.
+        The groups; those whose slices lie between each other, or one group above the other, are
+        joined.
     """
     by_direction: dict[tuple[Hashable, ...], list[list[Frame]]] = defaultdict(list)
     for group in groups:
@@ -127,42 +122,42 @@ def _are_one_stack(groups: list[list[Frame]]) -> bool:
         return False
     # Two echo or inversion times are two contrasts, wherever their slices lie.
     frames = [frame for group in groups for frame in group]
-    for number in range(2):
-        times = [time for frame in frames if (time := frame.times[number]) is not None]
-        if times and max(times) > _CONTRAST_TIME_RATIO * min(times):
+    for number in range(len(WEIGHTING)):
+        values = [value for frame in frames if (value := frame.weighting[number]) is not None]
+        if values and max(values) > _CONTRAST_RATIO * min(values):
             return False
-    return interleave_evenly(groups)
+    return are_even(frames)
 
 
-def interleave_evenly(groups: list[list[Frame]]) -> bool:
-    """Return whether the slices of groups interleave, with even gaps between them."""
-    frames = [frame for group in groups for frame in group]
-    heights = np.array([frame.position for frame in frames]) @ plane_normal(
-        frames[0].orientation or ()
-    )
-    owners = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
-    changes = int((np.diff(owners[np.argsort(heights, kind="stable")]) != 0).sum())
-    # Groups one above the other are slabs, each with its own contrast.
-    return changes >= len(groups) and are_even(frames)
+def contrast_slabs(frames: Sequence[Frame]) -> list[tuple[Hashable, ...]]:
+    """Return the contrasts of slabs, one above the other, that make up a stack.
+
+    Args:
+        frames: Frames of one stack, in slice order.
+
+    Returns:
+        A contrast for each slab; empty if slices of one lie between those of another, as where
+        values alternate from slice to slice.
+    """
+    slabs = [contrast for contrast, _ in groupby(frame.contrast for frame in frames)]
+    return slabs if len(slabs) == len(set(slabs)) else []
 
 
-def time_levels(
-    frames: list[Frame],
-) -> tuple[dict[float | None, int], dict[float | None, int]]:
-    """Return the levels of the echo times and of the inversion times of frames."""
-    return _levels(frame.times[0] for frame in frames), _levels(frame.times[1] for frame in frames)
+def weighting_levels(frames: Iterable[Frame]) -> list[dict[float | None, int]]:
+    """Return the levels of the echo times, inversion times and b-values of frames."""
+    return [levels(values) for values in zip(*(frame.weighting for frame in frames), strict=True)]
 
 
-def _levels(values: Iterable[float | None]) -> dict[float | None, int]:
-    """Return the number of each time's level; times that differ only by jitter share a level."""
-    levels: dict[float | None, int] = {}
+def levels(values: Iterable[float | None]) -> dict[float | None, int]:
+    """Return the level of each value, from 0; values that differ only by jitter share a level."""
+    found: dict[float | None, int] = {}
     last, level = None, 0
     for value in sorted({value for value in values if value is not None}):
         if last is not None and value - last > max(TIME_JITTER_MS, TIME_JITTER * value):
             level += 1
-        levels[value] = level
+        found[value] = level
         last = value
-    return levels
+    return found
 
 
 def _direction(frame: Frame, directions: list[Float64Array]) -> int:
@@ -179,12 +174,20 @@ def _direction(frame: Frame, directions: list[Float64Array]) -> int:
 
 
 def _by_acquisition(frames: list[Frame]) -> list[list[Frame]]:
-    """Split coinciding frames by acquisition number or time, if that separates them."""
+    """Split coinciding frames by acquisition number or time, if that separates them.
+
+    A time point may be acquired in several packages of slices, each with a number of its own; so
+    parts that each have all places come first.
+    """
+    places = len(frames) - sum(len(place) - 1 for place in coinciding(frames))
+    apart: list[list[Frame]] = []
     for number in range(len(frames[0].moments)):
         parts = _by_moment(frames, number)
         if len(parts) > 1 and not any(coinciding(part) for part in parts):
-            return parts
-    return _by_rank(frames) or [frames]
+            if all(len(part) == places for part in parts):
+                return parts
+            apart = apart or parts
+    return _by_rank(frames) or apart or [frames]
 
 
 def _by_moment(frames: list[Frame], number: int) -> list[list[Frame]]:

@@ -25,6 +25,10 @@ _MISSING_FROM = 1.5
 _MAX_MISSING_SHARE = 0.1
 
 
+# Fewer slices are even by chance.
+_MIN_EVEN = 4
+
+
 @dataclass(frozen=True)
 class StackSpacing:
     """The distances between the slices of a stack.
@@ -55,6 +59,26 @@ def slice_order(positions: ArrayLike, orientation: ArrayLike) -> NDArray[np.intp
     """
     heights = np.asarray(positions, dtype=np.float64) @ plane_normal(orientation)
     return np.argsort(heights, kind="stable")
+
+
+def is_even(heights: Float64Array) -> bool:
+    """Return whether slices have gaps as between those of one stack.
+
+    Args:
+        heights: Four or more positions along the normal, in increasing order, mm, shape (n,).
+
+    Returns:
+        Whether they could be scored as one stack: none shares a position, and at most isolated
+        slices are missing.
+    """
+    if len(heights) < _MIN_EVEN:
+        return False
+    gaps = np.diff(heights)
+    ratios = gaps / max(float(np.median(gaps)), POSITION_TOLERANCE_MM)
+    missing = np.where(ratios >= _MISSING_FROM, np.rint(ratios) - 1, 0)
+    share = missing.sum() / (len(heights) + missing.sum())
+    is_whole = missing.max() <= 1 and share <= _MAX_MISSING_SHARE
+    return bool(is_whole and (ratios >= 1 / _MISSING_FROM).all())
 
 
 def stack_spacing(positions: ArrayLike, orientation: ArrayLike) -> StackSpacing:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from meninx._errors import GeometryError, UnreadableFile, UnsupportedScan
 from meninx._scan.axial import cut_axially
-from meninx._scan.background import with_blank_slices_counted, with_dark_air, without_padding
+from meninx._scan.background import with_dark_air, without_padding
 from meninx._scan.geometry import (
     Float64Array,
     Spacing,
@@ -19,17 +19,24 @@ from meninx._scan.geometry import (
     spacing_of,
 )
 from meninx._scan.limits import Limits
+from meninx._scan.lost_slices import with_lost_slices_counted
 from meninx._scan.map_names import name_warnings, refusal_by_bids_name
-from meninx._scan.plausibility import is_unset, spacing_fault, with_plausible_geometry
+from meninx._scan.plausibility import (
+    UNSET_TOLERANCE,
+    is_unset,
+    spacing_fault,
+    with_plausible_geometry,
+)
 from meninx._scan.scan import Scan
 from meninx._scan.sequence import sequence_from_text
+from meninx._scan.slice_order import with_slice_order_checked
 from meninx._scan.source import Source
 from meninx._scan.view import view_of
 from meninx._scan.warning import ScanWarning
 
 _UNSET_DIRECTIONS = (
-    "the file's axes are those of a bare array, without orientation: it may be upside down, and "
-    "its sides exchanged"
+    "the file's axes are those of a bare array, without orientation: it may be upside down, cut in "
+    "another plane than assumed, and its sides exchanged"
 )
 
 
@@ -245,10 +252,25 @@ def volume_scan(
     )
     if source.labels:
         return scan
-    scan = with_dark_air(with_blank_slices_counted(scan))
+    scan = with_slice_order_checked(with_dark_air(with_lost_slices_counted(scan)))
     if spacing_mm is not None:
         return cut_axially(_with_given_spacing(scan, spacing_mm))
-    return cut_axially(with_plausible_geometry(scan))
+    return cut_axially(_with_orientation_doubted(with_plausible_geometry(scan)))
+
+
+def _with_orientation_doubted(scan: Scan) -> Scan:
+    """Return a scan with a warning if its affine is that of a bare array, and says nothing.
+
+    No scanner has its origin in the first voxel.
+    """
+    known = {warning.code for warning in scan.warnings}
+    affine = np.asarray(scan.affine)
+    if not is_unset(affine) or np.abs(affine[:3, 3]).max() > UNSET_TOLERANCE:
+        return scan
+    if known & {"orientation_doubtful", "geometry_doubtful"} or not scan.is_volume:
+        return scan
+    warning = ScanWarning("orientation_doubtful", _UNSET_DIRECTIONS)
+    return replace(scan, warnings=(*scan.warnings, warning))
 
 
 def _labels_of(voxels: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -11,7 +11,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from meninx._errors import GeometryError, UnsupportedScan
+from meninx._errors import GeometryError, UnreadableFile, UnsupportedScan
 from meninx._scan.geometry import affine_of_stack
 from meninx._scan.nifti import write_nifti
 from meninx._scan.scan import Scan
@@ -247,3 +247,30 @@ def test_no_patient_name_leaves_the_reader(series, tmp_path, read_all, errors):
         "patient",
     }
     assert len(scan.identity.instance_uids) == 9
+
+
+@pytest.mark.parametrize(("slope", "intercept"), [("3", "0"), ("0.3", None), ("1", "-1024")])
+def test_slices_made_unequal_by_a_rescaling_that_others_lack_fail(
+    healthy, tmp_path, read_all, errors, slope, intercept
+):
+    series = slices_of(healthy.scan)
+    for dataset in series[:4]:
+        dataset.RescaleSlope = slope
+        if intercept is not None:
+            dataset.RescaleIntercept = intercept
+    assert read_all(save_all(series, tmp_path)) == []
+    (error,) = errors
+    assert isinstance(error, UnreadableFile)
+    assert "RescaleSlope and RescaleIntercept differ between slices" in str(error)
+
+
+def test_slices_that_are_each_scaled_to_all_bits_are_read(healthy, tmp_path, read_all):
+    series = slices_of(healthy.scan)
+    for dataset in series[:-1]:
+        stored = dataset.pixel_array
+        slope = float(stored.max()) / 4095
+        dataset.PixelData = np.rint(stored / slope).astype(np.uint16).tobytes()
+        dataset.RescaleSlope = f"{slope:.8f}"
+        dataset.RescaleIntercept = "0"
+    (found,) = read_all(save_all(series, tmp_path))
+    np.testing.assert_allclose(found.voxels, healthy.scan.voxels, atol=1)

@@ -34,6 +34,8 @@ def file_attributes(dataset: Dataset) -> dict[str, Any]:
         "study_uid": text(dataset, "StudyInstanceUID"),
         "series_uid": text(dataset, "SeriesInstanceUID"),
         "instance_uid": text(dataset, "SOPInstanceUID"),
+        "frame_of_reference": text(dataset, "FrameOfReferenceUID"),
+        "instance_number": whole_number(dataset, "InstanceNumber"),
         "series_number": whole_number(dataset, "SeriesNumber"),
         "shape": (whole_number(dataset, "Rows") or 0, whole_number(dataset, "Columns") or 0),
         "moments": (
@@ -54,8 +56,7 @@ def _promises(dataset: Dataset) -> Iterator[Promise]:
         DICOM PS3.3 C.7.6.16.2.2.4 (concatenations), C.7.6.1 (ImagesInAcquisition; GE writes the
         images of the series), C.3.4 (NumberOfSeriesRelatedInstances, which archives add).
     """
-    if parts := _count(dataset, "InConcatenationTotalNumber"):
-        yield Promise("parts of the concatenation", text(dataset, "ConcatenationUID"), parts)
+    yield from _parts_of_concatenation(dataset)
     if instances := _count(dataset, "NumberOfSeriesRelatedInstances"):
         yield Promise("instances of the series", None, instances)
     # Derived images keep the numbers of the original images.
@@ -68,6 +69,19 @@ def _promises(dataset: Dataset) -> Iterator[Promise]:
         yield Promise(
             "images of the acquisition", acquisition, images, _count(dataset, "InstanceNumber")
         )
+
+
+def _parts_of_concatenation(dataset: Dataset) -> Iterator[Promise]:
+    """Yield the number of parts of a concatenation; without a total, those up to this part."""
+    uid, what = text(dataset, "ConcatenationUID"), "parts of the concatenation"
+    if parts := _count(dataset, "InConcatenationTotalNumber"):
+        yield Promise(what, uid, parts)
+        return
+    # Frames that precede those of this part lie in another.
+    before = 2 if _count(dataset, "ConcatenationFrameOffsetNumber") else 0
+    least = max(_count(dataset, "InConcatenationNumber") or 0, before)
+    if uid or least:
+        yield Promise(what, uid, max(least, 1), is_least=True)
 
 
 def _count(dataset: Dataset, name: str) -> int | None:

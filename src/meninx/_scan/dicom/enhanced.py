@@ -81,20 +81,28 @@ def _enhanced_frame(
     contrast: tuple[Hashable, ...] = (
         text(content, "StackID"),
         number(content, "TemporalPositionIndex"),
-        number(groups["MRDiffusionSequence"], "DiffusionBValue"),
         frame_type[2:],
         text(kind, "ComplexImageComponent"),
     )
     return Frame(
         source=source,
         number=index,
-        **{**of_file, "moments": _moments(groups, of_file["moments"], places)},
+        **{
+            **of_file,
+            "instance_number": whole_number(content, "InStackPositionNumber"),
+            "moments": _moments(groups, of_file["moments"], places),
+        },
         **pixel_spacing(measures),
         position=position(groups["PlanePositionSequence"]),
         orientation=orientation(groups["PlaneOrientationSequence"]),
-        thickness=number(measures, "SpacingBetweenSlices") or number(measures, "SliceThickness"),
+        thickness=number(measures, "SliceThickness"),
+        spacing=number(measures, "SpacingBetweenSlices"),
         contrast=contrast,
-        times=(acquisition.echo_time, acquisition.inversion_time),
+        weighting=(
+            acquisition.echo_time,
+            acquisition.inversion_time,
+            number(groups["MRDiffusionSequence"], "DiffusionBValue"),
+        ),
         acquisition=acquisition,
         **rescale(groups["PixelValueTransformationSequence"]),
         exclusion=kind_of_type(frame_type)

@@ -73,7 +73,6 @@ def _classic_frame(source: Source, dataset: Dataset, excluded: InputError | None
     contrast = (
         number(dataset, "EchoNumbers"),
         number(dataset, "TemporalPositionIdentifier"),
-        number(dataset, "DiffusionBValue"),
         texts(dataset, "ImageType")[2:],
     )
     return Frame(
@@ -83,9 +82,14 @@ def _classic_frame(source: Source, dataset: Dataset, excluded: InputError | None
         **pixel_spacing(dataset),
         position=position(dataset),
         orientation=orientation(dataset),
-        thickness=number(dataset, "SpacingBetweenSlices") or number(dataset, "SliceThickness"),
+        thickness=number(dataset, "SliceThickness"),
+        spacing=number(dataset, "SpacingBetweenSlices"),
         contrast=contrast,
-        times=(number(dataset, "EchoTime"), number(dataset, "InversionTime")),
+        weighting=(
+            number(dataset, "EchoTime"),
+            number(dataset, "InversionTime"),
+            number(dataset, "DiffusionBValue"),
+        ),
         acquisition=acquisition_of(dataset),
         **rescale(dataset),
         exclusion=excluded,

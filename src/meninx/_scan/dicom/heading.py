@@ -3,6 +3,7 @@
 import hashlib
 import io
 import re
+import unicodedata
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,19 +82,35 @@ def patient_key(dataset: Dataset) -> str:
     return patient_hash(text(dataset, "PatientName").strip())
 
 
-def person_keys(dataset: Dataset) -> tuple[str, str]:
-    """Return hashes of a patient's number and name that differences in writing do not change.
+def person_keys(dataset: Dataset) -> tuple[str, str, str, str]:
+    """Return hashes of what identifies a patient, which differences in writing do not change.
 
     Args:
         dataset: Dataset of an instance.
 
     Returns:
-        As `patient_key`, of PatientID in small letters without its issuer and leading zeros, and
-        of the words of PatientName; empty where it is not given.
+        As `patient_key`, of PatientID in small letters without its issuer and leading zeros, of
+        the words of PatientName's first representation in any order and without accents, of
+        PatientBirthDate, and of PatientSex if female or male; empty where it is not given.
     """
     number = text(dataset, "PatientID").strip().casefold()
-    name = " ".join(re.findall(r"\w+", text(dataset, "PatientName").casefold()))
-    return patient_hash(number.lstrip("0") or number), patient_hash(name)
+    names = text(dataset, "PatientName").casefold().split("=")
+    words = (re.findall(r"\w+", _without_accents(name)) for name in names)
+    name = " ".join(sorted(next(filter(None, words), [])))
+    birth = re.sub(r"\D", "", text(dataset, "PatientBirthDate"))
+    sex = text(dataset, "PatientSex").strip().casefold()[:1]
+    return (
+        patient_hash(number.lstrip("0") or number),
+        patient_hash(name),
+        patient_hash(birth if len(birth) == 8 and int(birth) else ""),
+        patient_hash(sex if sex in ("f", "m") else ""),
+    )
+
+
+def _without_accents(name: str) -> str:
+    """Return a name without accents, as some systems store it."""
+    letters = unicodedata.normalize("NFKD", name)
+    return "".join(letter for letter in letters if not unicodedata.combining(letter))
 
 
 def patient_hash(*values: str) -> str:

@@ -2,18 +2,21 @@
 
 import warnings
 from collections.abc import Callable
+from copy import deepcopy
 from functools import partial
 
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom import Dataset, FileDataset
+from pydicom.encaps import generate_frames
 from pydicom.pixels import pixel_array
 from pydicom.pixels.utils import get_expected_length
 
 from meninx._errors import UnreadableFile
 from meninx._scan.dicom.attributes import COLORED, GRAY
 from meninx._scan.dicom.file import StoredHeader, parse
+from meninx._scan.dicom.jpeg_stream import check_pixels
 from meninx._scan.dicom.pixel_place import padding_values, stored_values
 from meninx._scan.dicom.values import items, number, set_value, text, whole_number
 from meninx._scan.frame import Frame
@@ -37,6 +40,13 @@ DECODERS = {
     pydicom.uid.JPEGLosslessSV1: "gdcm",
     pydicom.uid.JPEGExtended12Bit: "gdcm",
 }
+# Syntaxes with streams of Huffman-coded JPEG, whose decoders invent what is missing.
+_JPEG = (
+    pydicom.uid.JPEGBaseline8Bit,
+    pydicom.uid.JPEGExtended12Bit,
+    pydicom.uid.JPEGLossless,
+    pydicom.uid.JPEGLosslessSV1,
+)
 # Padding lies this far from all measured values, as a share of their range.
 _PADDING_DISTANCE = 0.1
 # Tag of the first attribute that holds pixels.
@@ -133,7 +143,7 @@ def decode(
         syntax = dataset.file_meta.TransferSyntaxUID
         if not syntax.is_encapsulated:
             _check_frames(dataset)
-        decoded = pixel_array(dataset, decoding_plugin=DECODERS.get(syntax, ""))
+        decoded = _decoded(dataset, syntax)
         pixels = decoded[None] if decoded.ndim == 2 else decoded
         bits = int(dataset.BitsStored)
         if signed is None and pixels.max() >= 2 ** (bits - 1):
@@ -146,6 +156,22 @@ def decode(
         if padding is not None and (marked := padding_values(dataset)) is not None:
             values = _without_padded(pixels, values, marked, padding)
         return header, values
+
+
+def _decoded(dataset: FileDataset, syntax: pydicom.uid.UID) -> NDArray[np.integer]:
+    """Return the stored values, shape ([frames, ]rows, columns[, colors]); check JPEG streams."""
+    if syntax in _JPEG:
+        for stream in generate_frames(
+            dataset.PixelData, number_of_frames=int(dataset.NumberOfFrames)
+        ):
+            check_pixels(stream)
+    plugin = DECODERS.get(syntax, "")
+    if syntax == pydicom.uid.JPEGExtended12Bit:
+        # pydicom gives gdcm no 12 bits under this name, though gdcm reads them: how a stream is
+        # coded stands in the stream itself.
+        dataset.file_meta = deepcopy(dataset.file_meta)
+        dataset.file_meta.TransferSyntaxUID = pydicom.uid.JPEGLossless
+    return np.asarray(pixel_array(dataset, decoding_plugin=plugin))
 
 
 def _without_pixels(dataset: FileDataset) -> Dataset:

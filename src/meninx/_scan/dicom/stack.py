@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,17 +10,24 @@ from pydicom import Dataset
 
 from meninx._errors import UnreadableFile
 from meninx._scan.axial import cut_axially
-from meninx._scan.background import with_blank_slices_counted, with_dark_air, without_padding
+from meninx._scan.background import with_dark_air, without_padding
 from meninx._scan.dicom.pixels import LastFile
 from meninx._scan.frame import Frame
+from meninx._scan.intensity import Float32Array
 from meninx._scan.limits import DEFAULT_LIMITS, Limits
+from meninx._scan.lost_slices import with_lost_slices_counted
 from meninx._scan.plausibility import with_plausible_geometry
 from meninx._scan.scan import Headers, Scan
 from meninx._scan.sequence import contrast_warning, sequence_of
-from meninx._scan.series import Stack
+from meninx._scan.series import Stack, contradictions, have_repeated_numbers
 from meninx._scan.series_parts import coinciding
+from meninx._scan.slice_order import with_slice_order_checked
 from meninx._scan.source import reading
 from meninx._scan.warning import ScanWarning
+
+# Rescaling is wrong if slices between which it changes differ by this much more after it. Where it
+# is right, as in series that use the full range of bits for each slice, they differ less.
+_RESCALED_APART = 1.2
 
 
 def read_stack(
@@ -42,7 +50,7 @@ def read_stack(
     with reading(stack.name, "the DICOM series"):
         stack, warnings = _without_equal_copies(stack, limits, files)
         frames, affine, spacing = stack.placed()
-        warnings += _unread_rescale(frames) + _contradiction(stack)
+        warnings += _unread_rescale(frames) + _contradiction(frames)
         first = frames[0]
         b_value = max(frame.acquisition.b_value or 0.0 for frame in frames)
         acquisition = replace(first.acquisition, b_value=b_value)
@@ -55,6 +63,7 @@ def read_stack(
         for index, frame in enumerate(frames):
             voxels[index] = _pixels_of(frame, limits, files)
             headers[frame.source.name] = files.header
+        _check_rescale(frames, voxels)
         scan = Scan(
             name=stack.name,
             voxels=without_padding(voxels.transpose(2, 1, 0), 2),
@@ -64,11 +73,12 @@ def read_stack(
             slice_axis=2,
             identity=stack.identity,
             positions_mm=spacing.positions_mm if spacing else None,
-            warnings=(*warnings, *(spacing.warnings if spacing else ())),
+            warnings=(*warnings, *stack.warnings, *(spacing.warnings if spacing else ())),
             incomplete=(*stack.incomplete, *first.source.incomplete),
             headers=Headers(headers),
         )
-        scan = with_plausible_geometry(with_dark_air(with_blank_slices_counted(scan)))
+        scan = with_slice_order_checked(with_dark_air(with_lost_slices_counted(scan)))
+        scan = with_plausible_geometry(scan)
         return cut_axially(scan)
 
 
@@ -103,15 +113,50 @@ def _unread_rescale(frames: Sequence[Frame]) -> tuple[ScanWarning, ...]:
     return (ScanWarning("rescale_unreadable", text),)
 
 
-def _contradiction(stack: Stack) -> tuple[ScanWarning, ...]:
-    """Return a warning if the headers of the slices contradict each other."""
-    if not stack.contradictions:
-        return ()
-    text = (
-        f"slices of one series differ in {' and '.join(stack.contradictions)}; they form one "
-        "stack under one SeriesInstanceUID, so they were read as one scan"
-    )
-    return (ScanWarning("headers_contradict", text),)
+def _check_rescale(frames: Sequence[Frame], voxels: Float32Array) -> None:
+    """Raise if it is rescaling that makes slices differ from their neighbors.
+
+    A rescaling that is missing in some slices counts as none. If it belongs to the others only,
+    stored values of neighbors differ more than rescaled ones, else less.
+
+    Args:
+        frames: Slices in order.
+        voxels: Their rescaled intensities, shape (n, rows, columns).
+
+    Raises:
+        UnreadableFile: If slices are brighter or darker than others by their rescaling alone.
+    """
+    rescaled = stored = 0.0
+    for (own, values), (other, following) in pairwise(zip(frames, voxels, strict=True)):
+        if (own.slope, own.intercept) != (other.slope, other.intercept) and own.slope * other.slope:
+            before = (values - own.intercept) / own.slope
+            after = (following - other.intercept) / other.slope
+            stored += float(np.nansum(np.abs(after - before)))
+            scale = max(abs(own.slope), abs(other.slope))
+            rescaled += float(np.nansum(np.abs(following - values))) / scale
+    if rescaled > _RESCALED_APART * stored:
+        pairs = {f"{frame.slope:g}, {frame.intercept:g}" for frame in frames}
+        raise UnreadableFile(
+            "RescaleSlope and RescaleIntercept differ between slices or are missing in some "
+            f"({' against '.join(sorted(pairs)[:2])}), and make them brighter or darker than their "
+            "neighbors; export the series again"
+        )
+
+
+def _contradiction(frames: Sequence[Frame]) -> tuple[ScanWarning, ...]:
+    """Return a warning if the headers of slices, in their order, contradict each other."""
+    texts = []
+    if names := contradictions(frames):
+        texts.append(
+            f"slices of one series differ in {' and '.join(names)}; they form one stack, so they "
+            "were read as one scan"
+        )
+    if have_repeated_numbers(frames):
+        texts.append(
+            "slices at different places share an InstanceNumber; they form one stack, so they were "
+            "read as one scan, but two series may be mixed in it"
+        )
+    return tuple(ScanWarning("headers_contradict", text) for text in texts)
 
 
 def _without_equal_copies(
