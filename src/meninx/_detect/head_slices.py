@@ -24,8 +24,11 @@ _SIDES = (
 )
 # A volume ends within the head if its outermost section shows this share of the largest one. Of 313
 # real ones, 312 show at most 0.17 at the four sides, the other has no left half; at the crown, at
-# most 0.53 unless it is a slab.
-_CUT_ASIDE, _CUT_ABOVE = 0.3, 0.6
+# most 0.53 unless it is a slab. Along the slices the second share counts at all sides: usual
+# sagittal and coronal series begin and end in the outermost brain, at shares up to 0.5.
+_CUT_ASIDE, _CUT_ALONG = 0.3, 0.6
+# Noise fills the corners of a section; a head does not fill all four. Side of a corner, as a share.
+_NOISE_SHARE, _CORNER = 0.2, 8
 # Step between rows and columns of the compared sections.
 _THINNED = 2
 
@@ -127,8 +130,9 @@ def cut_sides(scan: Scan) -> list[str]:
     shares = _end_shares(scan)
     if not is_oriented(scan):
         others = sorted(shares.values())[:-1]
-        return ["at a side"] * any(share >= _CUT_ABOVE for share in others)
-    limits = {"below": 1.01, "above": _CUT_ABOVE}
+        return ["at a side"] * any(share >= _CUT_ALONG for share in others)
+    along = int(np.argmax(np.abs(np.asarray(scan.affine)[:3, scan.view.slice_axis])))
+    limits = {**dict.fromkeys(_SIDES[along], _CUT_ALONG), "below": 1.01, "above": _CUT_ALONG}
     return [side for side, share in shares.items() if share >= limits.get(side, _CUT_ASIDE)]
 
 
@@ -141,11 +145,26 @@ def _end_shares(scan: Scan) -> dict[str, float]:
     for axis in range(3):
         sections = np.moveaxis(scan.voxels, axis, 0)[:, ::_THINNED, ::_THINNED]
         shown = np.flatnonzero(np.ptp(sections, axis=(1, 2)))
-        areas = np.count_nonzero(sections > level, axis=(1, 2))
+        bright = sections > level
+        areas = np.count_nonzero(bright, axis=(1, 2))
         if not areas.any():
             continue
         towards = int(np.argmax(np.abs(affine[:3, axis])))
-        ends = areas[shown[[0, -1]]] / areas.max()
+        ends = [
+            0.0 if _is_noise(bright[index]) else areas[index] / areas.max()
+            for index in shown[[0, -1]]
+        ]
         names = _SIDES[towards][:: 1 if affine[towards, axis] > 0 else -1]
-        shares |= dict(zip(names, ends.tolist(), strict=True))
+        shares |= dict(zip(names, map(float, ends), strict=True))
     return shares
+
+
+def _is_noise(bright: NDArray[np.bool_]) -> bool:
+    """Return whether the bright pixels of a section, shape (h, w), fill all four corners too."""
+    high, wide = (max(1, side // _CORNER) for side in bright.shape)
+    corners = (
+        bright[rows, columns].mean()
+        for rows in (slice(high), slice(-high, None))
+        for columns in (slice(wide), slice(-wide, None))
+    )
+    return min(corners) >= _NOISE_SHARE
