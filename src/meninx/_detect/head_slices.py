@@ -167,4 +167,4 @@ def _is_noise(bright: NDArray[np.bool_]) -> bool:
         for rows in (slice(high), slice(-high, None))
         for columns in (slice(wide), slice(-wide, None))
     )
-    return min(corners) >= _NOISE_SHARE
+    return bool(min(corners) >= _NOISE_SHARE)
