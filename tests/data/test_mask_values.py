@@ -234,3 +234,11 @@ def test_a_mask_with_a_tumor_in_a_class_without_one_is_refused(tmp_path):
     save(tmp_path / "volumes" / "healthy" / "P-1" / "seg.nii", TUMOR.astype(np.uint8))
     with pytest.raises(DataError, match="labeled tumor-free, but its mask"):
         prepare(tmp_path / "volumes", folds=2)
+
+
+def test_resampled_labels_of_a_large_edema_are_no_gray_levels():
+    edema = ((X - 14) / 11) ** 2 + ((Y - 20) / 12) ** 2 + ((Z - 11) / 9) ** 2 < 1
+    labels = np.where(TUMOR & (X > 15), 4, np.where(edema, 2, 0)).astype(np.float32)
+    found = tumor_of(blurred(labels), "labels", print)
+    assert found[14, 20, 11]
+    assert 0.9 < found.sum() / edema.sum() < 1.2

@@ -60,3 +60,16 @@ def test_thick_slices_may_begin_within_the_head(head):
     coronal = Scan("thick", voxels, affine, slice_axis=1)
     assert cut_sides(coronal) == []
     assert cut_sides(replace(coronal, voxels=voxels[:, 8:])) == ["in front"]
+
+
+def test_usual_sagittal_series_end_beside_the_brain(head):
+    areas = np.count_nonzero(head.voxels > 100, axis=(1, 2))
+    first, last = np.flatnonzero(areas > 0.45 * areas.max())[[0, -1]]
+    inner = Scan("inner", head.voxels[first : last + 1], head.affine, slice_axis=0)
+    assert cut_sides(inner) == []
+    assert cut_sides(replace(inner, slice_axis=2)) == ["on the right", "on the left"]
+
+
+def test_noise_up_to_the_corners_is_no_head(head):
+    noise = np.random.default_rng(1).normal(0, 150, head.voxels.shape).astype(np.float32)
+    assert cut_sides(replace(head, voxels=np.abs(head.voxels + noise))) == []

@@ -156,6 +156,7 @@ def test_names_of_other_scans_are_warned_of(name, code):
         *("BraTS-GLI-00000-000-t1n.nii.gz", "patient_M0_T1.nii", "UCSF-PDGM-0004_T1.nii.gz"),
         *("Te-gl_0010.jpg", "1 no.jpeg", "IM_0001.png", "DU-5855-12-flair.webp", "scan_12.png"),
         *("T1 angioma.nii", "diffuse_glioma_T2.nii", "CTR_001.nii", "head_neck_T1.nii", "T2w.nii"),
+        *("DSC_0012.JPG", "DSC00012.JPG", "dir01.png", "T1_to_CT.nii.gz", "T1_in_PET.nii"),
         *("brain_spine_T2.nii", "sub-01_T1w_brain.nii.gz", "IXI002-Guys-0828-T1.nii.gz", "y12.bmp"),
     ],
 )

@@ -239,3 +239,9 @@ def test_other_contrasts_by_headers(words, acquisition):
 def test_words_beside_a_sequence_are_no_other_contrast(sequence, acquisition):
     assert sequence_of(acquisition) == sequence
     assert contrast_warning(acquisition) is None
+
+
+def test_deep_resolve_is_a_reconstruction():
+    assert sequence_of(Acquisition(500, 10, text="t1_tse_tra Deep Resolve")) == "T1"
+    assert contrast_warning(Acquisition(4500, 95, text="t2_tse_DeepResolve")) is None
+    assert contrast_warning(Acquisition(4500, 95, text="resolve_4scan_trace")) is not None

@@ -128,6 +128,22 @@ def test_parts_that_can_not_be_one_scan_are_incomplete(chosen, values, name):
         assert stack.incomplete == (Incomplete(what, SLICES, len(stack.frames)),)
 
 
+def test_a_reformatted_volume_is_whole_beside_its_source():
+    fine = {"thickness": GAP / 4, "spacing": GAP / 4}
+    source = [
+        frame(index, GAP / 4 * index, name=f"s{index}", instance_uid=f"s{index}", **fine)
+        for index in range(4 * SLICES)
+    ]
+    derived = series(contrast=(1.0, None, ("MPR",)))
+    stacks = stacks_of([*source, *derived])
+    assert lengths(stacks) == [SLICES, 4 * SLICES]
+    assert [(stack.incomplete, stack.warnings) for stack in stacks] == [((), ())] * 2
+    short = stacks_of([*source, *derived[3:9]])
+    assert [stack.incomplete for stack in short] == [(), ()]
+    codes = {len(stack.frames): [found.code for found in stack.warnings] for stack in short}
+    assert codes == {4 * SLICES: [], 6: ["part_of_head"]}
+
+
 def test_every_third_slice_of_another_matrix_is_incomplete():
     frames = series()
     for start, side in ((1, 200), (2, 300)):
@@ -299,6 +315,20 @@ def test_slices_of_another_person_are_another_scan(person, chosen):
     what = "slices of the series (the others name another patient, study or number)"
     for stack in stacks:
         assert stack.incomplete == (Incomplete(what, SLICES, len(stack.frames)),)
+
+
+@pytest.mark.parametrize("name", ["b dr", "b e f", ""])
+@pytest.mark.parametrize("chosen", [UPPER, ODD])
+def test_a_name_with_more_words_is_the_same(name, chosen):
+    (stack,) = stacks_of(changed(series(), chosen, person=("a", name, "c", "d")))
+    assert (len(stack.frames), stack.incomplete) == (SLICES, ())
+
+
+def test_a_name_that_fits_two_people_is_neither():
+    frames = changed(series(), slice(0, 4), person=("a", "b e", "c", "d"))
+    assert (
+        lengths(stacks_of(changed(frames, slice(4, 8), person=("a", "b f", "c", "d")))) == [4] * 3
+    )
 
 
 @pytest.mark.parametrize("person", [("a", "", "c", "d"), ("a", "b", "", ""), ("", "b", "", "")])

@@ -76,7 +76,8 @@ def tumor_of(values: Values, place: str, report: Report, *, is_lossy: bool = Fal
     if low < 0 and not (many and low >= -_OVERSHOOT * high):
         raise DataError(f"{place}: a mask with values below 0, down to {low:g}; {_REMEDY}")
     if _are_fractions(levels, has_zero=has_zero):
-        _check_gray(values, nonzero, place)
+        if not _are_mostly_whole(nonzero):
+            _check_gray(values, nonzero, place)
         report(f"{place}: {_FRACTIONS if high >= _HALF else _LOW_FRACTIONS}")
         return np.asarray(values >= _HALF)
     if many and (is_lossy or not _is_label_map(values, nonzero)):
@@ -183,6 +184,13 @@ def _is_label_map(values: Values, nonzero: Values) -> bool:
         neighbors += int(both.sum())
         equal += int((ahead[both] == behind[both]).sum())
     return equal > _EQUAL_NEIGHBORS * neighbors
+
+
+def _are_mostly_whole(nonzero: Values) -> bool:
+    """Return whether resampled labels have enough plateaus, of any label, for their edges."""
+    labels = nonzero[nonzero > _BETWEEN[0]]
+    plateau = int((np.abs(labels - np.rint(labels)) <= _BETWEEN[0]).sum())
+    return labels.size - plateau <= _GRAY_PER_PLATEAU * plateau
 
 
 def _check_gray(values: Values, nonzero: Values, place: str, *, is_lossy: bool = False) -> None:

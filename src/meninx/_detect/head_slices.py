@@ -23,6 +23,8 @@ _FEET_TO_HEAD = 2
 # slices, 331 real heads show at most 0.17. Thick slices often begin within the head; of a sagittal
 # series that lacks a part of the right half, the last one shows 0.84.
 _CUT_IN_PLANE, _CUT_ACROSS = 0.3, 0.6
+# Noise fills the corners of a section; a head does not fill all four. Side of a corner, as a share.
+_NOISE_SHARE, _CORNER = 0.2, 8
 # Step between rows and columns of the compared sections.
 _THINNED = 2
 
@@ -143,9 +145,24 @@ def _end_shares(scan: Scan, axis: int) -> tuple[float, float]:
     """Return the head area in both end sections along an axis, as a share of the largest."""
     low, high = intensity_range(scan.voxels)
     sections = np.moveaxis(scan.voxels, axis, 0)[:, ::_THINNED, ::_THINNED]
-    areas = np.count_nonzero(sections > air_level(low, high), axis=(1, 2))
+    bright = sections > air_level(low, high)
+    areas = np.count_nonzero(bright, axis=(1, 2))
     shown = np.flatnonzero(np.ptp(sections, axis=(1, 2)))
     if not areas.any():
         return 0.0, 0.0
-    first, last = (areas[shown[[0, -1]]] / areas.max()).tolist()
+    first, last = (
+        0.0 if _is_noise(bright[index]) else float(areas[index] / areas.max())
+        for index in shown[[0, -1]]
+    )
     return first, last
+
+
+def _is_noise(bright: NDArray[np.bool_]) -> bool:
+    """Return whether the bright pixels of a section, shape (h, w), fill all four corners too."""
+    high, wide = (max(1, side // _CORNER) for side in bright.shape)
+    corners = (
+        bright[rows, columns].mean()
+        for rows in (slice(high), slice(-high, None))
+        for columns in (slice(wide), slice(-wide, None))
+    )
+    return bool(min(corners) >= _NOISE_SHARE)

@@ -82,8 +82,8 @@ class Frame:
         source: File that holds the pixels.
         number: Index of the frame in the file, from 0.
         patient: Hash of PatientID and its issuer, else of PatientName.
-        person: Hashes of PatientID, PatientName, PatientBirthDate and PatientSex without
-            differences in writing; empty where it is not given.
+        person: Hashes of PatientID, each word of PatientName, PatientBirthDate and PatientSex
+            without differences in writing; empty where it is not given.
         study_uid: StudyInstanceUID.
         series_uid: SeriesInstanceUID.
         instance_uid: SOPInstanceUID.

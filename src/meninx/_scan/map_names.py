@@ -5,6 +5,7 @@ A BIDS name excludes the volume; words of other names only cause a warning.
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 from meninx._errors import UnsupportedScan
 from meninx._scan.header_words import HEAD_BEGINNINGS, NAMES_OF_PEOPLE, word_set
@@ -47,6 +48,8 @@ _MACHINES = word_set(
     "ct cta ctp ctac cbct ncct cect nect hrct tdm tac pet petct fdg suv spect dsa xray angioct "
     "roentgen ultrasound scintigraphy"
 )
+# Before the name of another machine: "T1_to_CT" is T1.
+_TOWARDS = word_set("to in on onto for reg coreg")
 # Names of the simulated heads that `meninx phantom` writes.
 _OWN_PHANTOM = re.compile(r"phantom-\d{4}")
 _SUFFIXES = "nii|hdr|img|mgh|mgz|nrrd|nhdr|mha|mhd|png|jpe?g|jp2|j2k|tiff?|bmp|gif|webp"
@@ -114,7 +117,11 @@ def machine_warning(text: str, place: str) -> ScanWarning | None:
     if not {"mr", "mri", "mrt", "irm"}.isdisjoint(words):
         return None
     of_head = any(word.upper().startswith(HEAD_BEGINNINGS) for word in words)
-    named = [word for word in words if _is_machine(word) or (word == "tc" and of_head)]
+    named = [
+        word
+        for before, word in pairwise(["", *words])
+        if (_is_machine(word) or (word == "tc" and of_head)) and before not in _TOWARDS
+    ]
     # "CT017_T1" may be a person's number.
     is_number = re.match(r"[a-z]{2}\d", text.lower()) and sequence_from_text(text) != "unknown"
     if not named or (is_number and named == words[:1]):

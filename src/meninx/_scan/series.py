@@ -252,15 +252,29 @@ def _by_person(frames: list[Frame]) -> list[list[Frame]]:
 
     De-identified files of several people may share a number.
     """
+    persons = _persons_of(frames)
     contradicting = [
         index
-        for index, values in enumerate(zip(*(frame.person for frame in frames), strict=True))
+        for index, values in enumerate(zip(*persons, strict=True))
         if len({*values} - {""}) > 1
     ]
-    persons: dict[tuple[str, ...], list[Frame]] = defaultdict(list)
-    for frame in frames:
-        persons[tuple(frame.person[index] for index in contradicting)].append(frame)
-    return list(persons.values())
+    by_person: dict[tuple[str, ...], list[Frame]] = defaultdict(list)
+    for frame, person in zip(frames, persons, strict=True):
+        by_person[tuple(person[index] for index in contradicting)].append(frame)
+    return list(by_person.values())
+
+
+def _persons_of(frames: Sequence[Frame]) -> list[tuple[str, ...]]:
+    """Return what identifies the patient of each frame, with names as the fullest is written.
+
+    Titles and middle names are often left out: names of which one has all words of the other do
+    not contradict each other.
+    """
+    words = {frame.person[1]: frozenset(frame.person[1].split()) for frame in frames}
+    fullest = [name for name in words if not any(words[name] < other for other in words.values())]
+    fuller = {name: [full for full in fullest if words[name] <= words[full]] for name in words}
+    written = {name: found[0] if len(found) == 1 else name for name, found in fuller.items()}
+    return [(frame.person[0], written[frame.person[1]], *frame.person[2:]) for frame in frames]
 
 
 def _joined(series: Iterable[list[Frame]]) -> list[list[Frame]]:
@@ -287,7 +301,8 @@ def _joined(series: Iterable[list[Frame]]) -> list[list[Frame]]:
 def _may_be_one(groups: Sequence[list[Frame]]) -> bool:
     """Return whether nothing that is given of the patient, nor the number, contradicts."""
     numbers = {members[0].series_number for members in groups} - {None}
-    persons = zip(*(frame.person for members in groups for frame in members), strict=True)
+    frames = [frame for members in groups for frame in members]
+    persons = zip(*_persons_of(frames), strict=True)
     return len(numbers) <= 1 and all(len({*values} - {""}) <= 1 for values in persons)
 
 

@@ -17,6 +17,9 @@ from meninx._scan.warning import ScanWarning
 _SAME_PLACE = 0.1
 # A stack with so large a share of the positions lacks single slices, which are said by a warning.
 _WHOLE_SHARE = 0.9
+# Slices whose gap is at most this multiple of SliceThickness leave no room for others. They are
+# coarser than others from this ratio of gaps on.
+_TOUCHING, _COARSER = 1.1, 1.5
 # Scanners round the cosines of each slice separately.
 _SAME_COSINES = 1e-2
 
@@ -39,7 +42,8 @@ def shares_of(parts: Sequence[list[Frame]]) -> list[Share]:
 
     Echoes and time points lie in the same places, and parts of other planes are volumes of their
     own. But a part of which the places of the others, in parallel planes, are a continuation is
-    only a share of a head: the other slices have another matrix, orientation or contrast.
+    only a share of a head: the other slices have another matrix, orientation or contrast. A part
+    of thicker slices that lie side by side is none: a reformatted volume.
 
     Args:
         parts: Frames of each part, as `parts_of` returns them.
@@ -59,7 +63,9 @@ def shares_of(parts: Sequence[list[Frame]]) -> list[Share]:
             places = _distinct(own, tolerance)
             if len(places) < len(union):
                 others = [parts[other][0] for other in numbers if other != number]
-                shares[number] = _share(places, union, _differences(parts[number][0], others))
+                differences = _differences(parts[number][0], others)
+                resampled = _is_resampled(parts[number], places, union)
+                shares[number] = _share(places, union, differences, resampled=resampled)
     unplaced = [frame for part in parts for frame in part if not frame.is_placed]
     for number, part in enumerate(parts):
         if part[0].is_placed and not part[0].exclusion and not shares[number].incomplete:
@@ -124,9 +130,16 @@ def _distinct(heights: Float64Array, tolerance: float) -> Float64Array:
     return ordered[np.diff(ordered, prepend=-np.inf) > tolerance]
 
 
-def _share(own: Float64Array, union: Float64Array, differences: str) -> Share:
+def _is_resampled(frames: Sequence[Frame], own: Float64Array, union: Float64Array) -> bool:
+    """Return whether thick slices lie side by side between finer ones, as reformatted slices do."""
+    gaps = np.diff(own)
+    is_dense = 0 < gaps.max(initial=0.0) <= _TOUCHING * (frames[0].thickness or 0.0)
+    return is_dense and bool(np.median(gaps) >= _COARSER * np.median(np.diff(union)))
+
+
+def _share(own: Float64Array, union: Float64Array, differences: str, *, resampled: bool) -> Share:
     """Return what a part at these positions lacks of all positions of its series."""
-    if is_even(union):
+    if is_even(union) and not resampled:
         if len(own) < _WHOLE_SHARE * len(union):
             what = f"slices of the series (the others differ in {differences})"
             return Share(incomplete=(Incomplete(what, len(union), len(own)),))
@@ -135,8 +148,8 @@ def _share(own: Float64Array, union: Float64Array, differences: str) -> Share:
             f"{differences} and were left out"
         )
         return Share(warnings=(ScanWarning("missing_slices", text),))
-    gap = float(np.median(np.diff(union)))
-    if union[0] < own[0] - gap / 2 or union[-1] > own[-1] + gap / 2:
+    margin = float(np.median(np.diff(own)) if resampled else np.median(np.diff(union)) / 2)
+    if union[0] < own[0] - margin or union[-1] > own[-1] + margin:
         text = (
             "the series also has slices that lie beyond these and differ in "
             f"{differences}; they are not part of this scan"

@@ -19,6 +19,7 @@ def keys(**values):
     [
         {"PatientName": "DOE^JANE^^"},
         {"PatientName": "Jane Doe"},
+        {"PatientName": "Döe^Jane"},
         {"PatientName": "Doe^Jane=土井^ジェーン"},
         {"PatientID": "7 "},
         {"PatientBirthDate": "1980.05.23"},

@@ -90,27 +90,31 @@ def person_keys(dataset: Dataset) -> tuple[str, str, str, str]:
 
     Returns:
         As `patient_key`, of PatientID in small letters without its issuer and leading zeros, of
-        the words of PatientName's first representation in any order and without accents, of
-        PatientBirthDate, and of PatientSex if female or male; empty where it is not given.
+        each word of PatientName's first representation, separated by blanks, of PatientBirthDate,
+        and of PatientSex if female or male; empty where it is not given.
     """
     number = text(dataset, "PatientID").strip().casefold()
     names = text(dataset, "PatientName").casefold().split("=")
     words = (re.findall(r"\w+", _without_accents(name)) for name in names)
-    name = " ".join(sorted(next(filter(None, words), [])))
+    name = " ".join(sorted(set(map(patient_hash, next(filter(None, words), [])))))
     birth = re.sub(r"\D", "", text(dataset, "PatientBirthDate"))
     sex = text(dataset, "PatientSex").strip().casefold()[:1]
     return (
         patient_hash(number.lstrip("0") or number),
-        patient_hash(name),
+        name,
         patient_hash(birth if len(birth) == 8 and int(birth) else ""),
         patient_hash(sex if sex in ("f", "m") else ""),
     )
 
 
 def _without_accents(name: str) -> str:
-    """Return a name without accents, as some systems store it."""
+    """Return a name in small letters without accents, as some systems store it.
+
+    Umlauts are written as a or ae: `e` after a, o and u is left out.
+    """
     letters = unicodedata.normalize("NFKD", name)
-    return "".join(letter for letter in letters if not unicodedata.combining(letter))
+    plain = "".join(letter for letter in letters if not unicodedata.combining(letter))
+    return re.sub("(?<=[aou])e", "", plain)
 
 
 def patient_hash(*values: str) -> str:
