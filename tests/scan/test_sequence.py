@@ -245,3 +245,14 @@ def test_deep_resolve_is_a_reconstruction():
     assert sequence_of(Acquisition(500, 10, text="t1_tse_tra Deep Resolve")) == "T1"
     assert contrast_warning(Acquisition(4500, 95, text="t2_tse_DeepResolve")) is None
     assert contrast_warning(Acquisition(4500, 95, text="resolve_4scan_trace")) is not None
+
+
+@pytest.mark.parametrize("name", ["Petra_T1", "Ute_Meier_T1", "swan_t1", "mese_6_T1"])
+def test_names_of_people_are_no_other_contrast(name):
+    assert sequence_from_text(name) == "T1"
+    assert other_contrast(Acquisition(text=name)) == ""
+
+
+@pytest.mark.parametrize("name", ["ax ute", "PETRA", "SWAN", "AX T2 SWAN"])
+def test_they_are_where_nothing_names_t1(name):
+    assert other_contrast(Acquisition(text=name))

@@ -50,6 +50,11 @@ def test_the_order_of_acquisition_is_refused(head):
         with_slice_order_checked(reordered(head, ACQUIRED))
 
 
+def test_slices_with_positions_are_doubted_at_most(head):
+    found = with_slice_order_checked(reordered(head, ACQUIRED), has_positions=True)
+    assert [warning.code for warning in found.warnings] == ["order_doubtful"]
+
+
 @pytest.mark.parametrize("order", [range(COUNT), range(COUNT)[::-1], range(0, COUNT, 2)])
 def test_the_order_of_the_head_is_kept(head, order):
     scan = reordered(head, order)

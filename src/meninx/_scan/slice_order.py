@@ -33,18 +33,20 @@ _MESSAGE = (
 )
 
 
-def with_slice_order_checked(scan: Scan) -> Scan:
+def with_slice_order_checked(scan: Scan, *, has_positions: bool = False) -> Scan:
     """Check the order of the slices of a volume.
 
     Args:
         scan: Volume; pictures, masks, incomplete scans, and volumes of few or small slices are not
             checked.
+        has_positions: Whether each slice has a position of its own, as in DICOM: then the head may
+            have moved, and nothing is refused.
 
     Returns:
         The same scan, or one with the warning `order_doubtful`.
 
     Raises:
-        GeometryError: If the slices certainly lie in another order than in the head.
+        GeometryError: If slices without positions certainly lie in another order than in the head.
     """
     # Blank slices are in no order; an incomplete scan is referred anyway.
     if not scan.is_volume or scan.incomplete or is_mask(scan.voxels):
@@ -53,7 +55,7 @@ def with_slice_order_checked(scan: Scan) -> Scan:
     if excess < _DOUBTED_EXCESS:
         return scan
     message = _MESSAGE.format(saved=100 * (1 - 1 / excess))
-    if excess >= _REFUSED_EXCESS:
+    if excess >= _REFUSED_EXCESS and not has_positions:
         raise GeometryError(f"{message}sort them by their position, or export the series again")
     text = f"{message}or the head moved between them. They were read as stored"
     return replace(scan, warnings=(*scan.warnings, ScanWarning("order_doubtful", text)))

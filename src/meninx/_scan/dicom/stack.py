@@ -77,7 +77,8 @@ def read_stack(
             incomplete=(*stack.incomplete, *first.source.incomplete),
             headers=Headers(headers),
         )
-        scan = with_slice_order_checked(with_dark_air(with_lost_slices_counted(scan)))
+        scan = with_dark_air(with_lost_slices_counted(scan))
+        scan = with_slice_order_checked(scan, has_positions=affine is not None)
         scan = with_plausible_geometry(scan)
         return cut_axially(scan)
 
