@@ -53,8 +53,9 @@ def test_every_meninx_command_runs_in_order(tmp_path, monkeypatch):
     lines += more
     for line in lines:
         result = meninx(*shlex.split(line)[1:], cwd=tmp_path)
-        # 1 says that a scan was refused; none of these should be.
-        assert result.returncode == 0, f"{line}\n{result.stdout}\n{result.stderr}"
+        # 1 says that a scan was refused: a detector of a few phantoms may refuse one, ours none.
+        may_refuse = line.startswith("meninx predict") and "--model" in line
+        assert result.returncode in (0, 1)[: 1 + may_refuse], f"{result.stdout}\n{result.stderr}"
         if line == "meninx predict scans/studies":
             assert rows_of(SHOWN) == rows_of(result.stdout)[: len(rows_of(SHOWN))]
     code = "\n".join(re.findall(r"```python\n(.*?)```", README, re.DOTALL))

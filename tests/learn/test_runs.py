@@ -208,7 +208,7 @@ def test_labels_alone_make_a_detector(labeled, trained, tmp_path):
     assert facts["manifest_sha256"] == manifest.sha256
     assert "torch" in facts["packages"]
     assert set(run.figures) == {"picture", "loss", "accuracy", "type", "score"}
-    with pytest.raises(DataError, match="--recipe finetune"):
+    with pytest.raises(DataError, match="probe, finetune and seed"):
         train(manifest, Recipe(sampling=SamplingRecipe(phantoms=0)), tmp_path / "other")
 
 

@@ -359,7 +359,7 @@ def test_a_run_folder_holds_all_that_rebuilds_it(pictures, whole, sick):
 
 def test_an_empty_fold_is_a_data_error(pictures, tmp_path):
     recipe = replace(TINY, training=replace(TINY.training, validation_fold=9))
-    with pytest.raises(DataError, match="fold 9 leaves"):
+    with pytest.raises(DataError, match="no picture of fold 9"):
         train(read_manifest(pictures), replace(recipe, sampling=SamplingRecipe()), tmp_path)
 
 

@@ -80,7 +80,7 @@ def test_from_a_dropped_folder_to_an_opinion_and_the_audit_log(page, address, fo
     page.get_by_role("button", name="Sign out").click()
     sign_in(page, address, "ada")
     page.goto(f"{address}/audit?study={study}")
-    for action in ("uploaded", "scored", "seen", "opinion: no_tumor"):
+    for action in ("uploaded", "scored", "seen", "opinion: no tumor"):
         expect(page.locator("td", has_text=action).first).to_be_visible()
     assert page.hosts <= {address, "data:", "blob:", f"blob:{address}"}
     assert not page.faults

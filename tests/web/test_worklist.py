@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from meninx._clinic import inbox as inboxes
+from meninx._clinic import ledger as ledgers
 from meninx._clinic.ledger import SENT
 from meninx._clinic.node import Node
 from meninx._clinic.node_settings import NodeSettings
@@ -90,7 +91,7 @@ def test_many_files_are_handed_over_in_few_requests(tmp_path):
 
 def test_a_hand_over_is_tried_again_until_it_is_done(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(Node, "_report_health", lambda _: None)
-    monkeypatch.setattr(inboxes, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(ledgers, "FIRST_PAUSE", 0.01)
     monkeypatch.setattr("meninx._clinic.node.Worker.call", lambda *_: [])
     with answering([429, 503, 201, 500]) as (address, asked):
         settings = NodeSettings(
