@@ -141,7 +141,8 @@ def test_patients_of_other_names_are_never_one_scan(
     found = read(tmp_path, errors)
     assert not errors
     assert [len(scan) for scan in found] == [12, 12]
-    assert all(scan.incomplete for scan in found)
+    # Each has the gap that it states, so what lies between is another head's; above may be a half.
+    assert [bool(scan.incomplete) for scan in found] == [apart > 3] * 2
 
 
 @pytest.mark.parametrize(

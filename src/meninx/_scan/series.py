@@ -15,6 +15,7 @@ from meninx._scan.geometry import (
     Float64Array,
     affine_of_stack,
     field_of_view_fault,
+    plane_normal,
 )
 from meninx._scan.planes import few_slices_per_plane
 from meninx._scan.promises import Listing, LostFile, incomplete_of, is_broken
@@ -29,7 +30,7 @@ from meninx._scan.series_parts import (
     weighting_levels,
 )
 from meninx._scan.series_shares import Share, shares_of
-from meninx._scan.slice_gaps import lack_between
+from meninx._scan.slice_gaps import has_stated_gap, lack_between
 from meninx._scan.slice_stack import StackSpacing, slice_order, stack_spacing
 from meninx._scan.warning import ScanWarning
 
@@ -334,7 +335,7 @@ def _shares_of_one_uid(series: list[list[Frame]]) -> list[tuple[Incomplete, ...]
     shares: dict[int, tuple[Incomplete, ...]] = {}
     for alike in by_uid.values():
         frames = [frame for members in alike for frame in members]
-        if len(alike) > 1 and _may_be_shares(alike) and are_alike(alike) and are_even(frames):
+        if len(alike) > 1 and are_alike(alike) and _may_be_shares(alike) and are_even(frames):
             which = "name another patient, study or number"
             if not frames[0].series_uid:
                 which = "lie in another folder or name the patient otherwise"
@@ -347,11 +348,21 @@ def _shares_of_one_uid(series: list[list[Frame]]) -> list[tuple[Incomplete, ...]
 def _may_be_shares(groups: Sequence[list[Frame]]) -> bool:
     """Return whether series may be one whose headers contradict each other.
 
+    Where slices lie between each other, those that each have the gap that they state are two.
     Without UIDs, those of two people are two, and so are those that are each numbered.
     """
+    if _lie_between(groups) and all(map(has_stated_gap, groups)):
+        return False
     if groups[0][0].series_uid:
         return True
     return _may_be_one(groups) and not all(map(_are_numbered, groups))
+
+
+def _lie_between(groups: Sequence[list[Frame]]) -> bool:
+    """Return whether alike groups of slices, such as every second one, lie between each other."""
+    normal = plane_normal(groups[0][0].orientation or ())
+    heights = [np.array([frame.position for frame in members]) @ normal for members in groups]
+    return max(own.min() for own in heights) < min(own.max() for own in heights)
 
 
 def _part_names(parts: list[list[Frame]], place: str, *, is_shared: bool) -> list[str]:

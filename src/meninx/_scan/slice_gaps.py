@@ -100,6 +100,19 @@ def lack_between(frames: Sequence[Frame], series: Sequence[Frame]) -> Share:
     return _doubt(gap, stated)
 
 
+def has_stated_gap(frames: Sequence[Frame]) -> bool:
+    """Return whether the slices of a stack lie as far apart as SpacingBetweenSlices says.
+
+    Args:
+        frames: Frames of the stack, in any order.
+
+    Returns:
+        True if no slice between them can be missing; False also where nothing is stated.
+    """
+    gap = _gap_mm(frames)
+    return gap is not None and _are_equal(gap, abs(frames[0].spacing or 0.0))
+
+
 def _doubt(gap: float, stated: _Stated) -> Share:
     """Return a warning about slices of this distance, mm."""
     text = f"slices lie {gap:.4g} mm apart, but {stated.text}: those between may be missing"
