@@ -362,7 +362,7 @@ def _lie_between(groups: Sequence[list[Frame]]) -> bool:
     """Return whether alike groups of slices, such as every second one, lie between each other."""
     normal = plane_normal(groups[0][0].orientation or ())
     heights = [np.array([frame.position for frame in members]) @ normal for members in groups]
-    return max(own.min() for own in heights) < min(own.max() for own in heights)
+    return bool(max(own.min() for own in heights) < min(own.max() for own in heights))
 
 
 def _part_names(parts: list[list[Frame]], place: str, *, is_shared: bool) -> list[str]:
