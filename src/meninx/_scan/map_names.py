@@ -10,7 +10,7 @@ from itertools import pairwise
 from meninx._errors import UnsupportedScan
 from meninx._scan.header_words import HEAD_BEGINNINGS, NAMES_OF_PEOPLE, word_set
 from meninx._scan.map_descriptions import map_word
-from meninx._scan.relevance import names_phantom, other_body_part
+from meninx._scan.relevance import head_doubted, names_phantom, other_body_part
 from meninx._scan.sequence import Acquisition, contrast_warning, sequence_from_text
 from meninx._scan.warning import ScanWarning
 
@@ -145,11 +145,7 @@ def _phantom_warning(name: str) -> ScanWarning | None:
     word = "" if _OWN_PHANTOM.match(name) else names_phantom(_stem(name))
     if not word:
         return None
-    return ScanWarning(
-        "not_brain_doubtful",
-        f"the file name contains {word!r}: if it shows no person's head, this answer is invalid; "
-        "choose an MRI of the head",
-    )
+    return head_doubted(f"the file name contains {word!r}")
 
 
 def _part_warning(text: str) -> ScanWarning | None:
@@ -157,11 +153,7 @@ def _part_warning(text: str) -> ScanWarning | None:
     part = other_body_part(*_words_in(text))
     if part is None or part in NAMES_OF_PEOPLE:
         return None
-    return ScanWarning(
-        "not_brain_doubtful",
-        f"the file name contains {part!r}: if it does not show a head, this answer is invalid; "
-        "choose an MRI of the head",
-    )
+    return head_doubted(f"the file name contains {part!r}")
 
 
 def _telling(name: str, *keys: str) -> str:

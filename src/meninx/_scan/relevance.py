@@ -28,6 +28,7 @@ from meninx._scan.header_words import (
     QUALITY_PHRASES,
     WHOLE_BODY_WORDS,
 )
+from meninx._scan.warning import ScanWarning
 
 
 # All slices of a series have the same descriptions.
@@ -132,3 +133,19 @@ def _is_of_localizers(word: str) -> bool:
     if word.startswith(LOCALIZER_BEGINNINGS) or word.endswith(LOCALIZER_ENDINGS):
         return True
     return word in LOCALIZER_WORDS
+
+
+def head_doubted(what: str) -> ScanWarning:
+    """Return the warning that a scan may show no person's head.
+
+    Args:
+        what: Which word says so, and where it stands.
+
+    Returns:
+        Warning `not_brain_doubtful`.
+    """
+    return ScanWarning(
+        "not_brain_doubtful",
+        f"{what}: if it does not show a person's head, this answer is invalid; choose an MRI of "
+        "the head",
+    )

@@ -15,6 +15,7 @@ from meninx._scan.limits import Limits
 from meninx._scan.map_descriptions import map_by_description
 from meninx._scan.map_names import machine_warning
 from meninx._scan.relevance import (
+    head_doubted,
     is_localizer,
     is_placeholder,
     is_whole_body,
@@ -146,10 +147,9 @@ def _part_doubt(series: str, *descriptions: str) -> ScanWarning | None:
     part = other_body_part(series) or other_body_part(*descriptions)
     if part is None or part in NAMES_OF_PEOPLE or is_whole_body(part):
         return None
-    return ScanWarning(
-        "not_brain_doubtful",
+    return head_doubted(
         f"a description names {part!r}, although nothing else in the header says that this is no "
-        "head: if it does not show a head, this answer is invalid",
+        "head"
     )
 
 
@@ -157,11 +157,7 @@ def _phantom_doubt(named: str) -> ScanWarning | None:
     """Return a warning if a word is that of a phantom; the patient's name is not repeated."""
     if not named:
         return None
-    return ScanWarning(
-        "not_brain_doubtful",
-        f"the header says {named}, as for a phantom or a quality control: if it does not show a "
-        "person's head alone, this answer is invalid",
-    )
+    return head_doubted(f"the header says {named}, as for a phantom or a quality control")
 
 
 def _quality_control(dataset: Dataset) -> UnsupportedScan | None:
