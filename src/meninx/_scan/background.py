@@ -40,7 +40,7 @@ _SIGMA_OF_MAD = 1.4826
 # Number of slices in which air is searched.
 _ENOUGH_SLICES = 16
 # Masks have fewer distinct values, counted on at most this many voxels along each axis.
-MIN_VALUES, SAMPLED_SIDE = 16, 64
+MIN_VALUES, SAMPLED_SIDE, _FEW_SIDE = 16, 64, 16
 # Share of the frame that must be measured to estimate the level of air.
 _ENOUGH_MEASURED = 0.2
 # Percentile of the head's values to which gray air is set.
@@ -86,8 +86,12 @@ def without_padding(voxels: Float32Array, slice_axis: int) -> Float32Array:
 
 def is_mask(voxels: Float32Array) -> bool:
     """Return whether a volume has as few distinct values as a mask."""
-    steps = tuple(slice(None, None, max(1, side // SAMPLED_SIDE)) for side in voxels.shape)
-    return count_distinct(voxels[steps]) < MIN_VALUES
+    # A few voxels show that most volumes are none.
+    return all(
+        count_distinct(voxels[tuple(slice(None, None, max(1, s // side)) for s in voxels.shape)])
+        < MIN_VALUES
+        for side in (_FEW_SIDE, SAMPLED_SIDE)
+    )
 
 
 def with_dark_air(scan: Scan) -> Scan:

@@ -49,7 +49,7 @@ def with_lost_slices_counted(scan: Scan) -> Scan:
 def _with_repeated_counted(scan: Scan) -> Scan:
     """Count the slices that repeat the one before them, unless the whole volume was so enlarged."""
     slices = np.moveaxis(scan.voxels, scan.view.slice_axis, 0)
-    thinned = slices[:, ::_THINNED, ::_THINNED]
+    thinned = np.ascontiguousarray(slices[:, ::_THINNED, ::_THINNED])
     same = (thinned[1:] == thinned[:-1]).all(axis=(1, 2)) & (np.ptp(thinned, axis=(1, 2))[1:] > 0)
     same[same] = [
         np.array_equal(slices[index], slices[index + 1]) for index in np.flatnonzero(same)
@@ -65,7 +65,7 @@ def _with_repeated_counted(scan: Scan) -> Scan:
 def _with_blank_counted(scan: Scan) -> Scan:
     """Count the blank slices inside the head or beside a full slice."""
     slices = np.moveaxis(scan.voxels, scan.view.slice_axis, 0)
-    thinned = slices[:, ::_THINNED, ::_THINNED]
+    thinned = np.ascontiguousarray(slices[:, ::_THINNED, ::_THINNED])
     blank = thinned.max(axis=(1, 2)) == thinned.min(axis=(1, 2))
     blank[blank] = [np.ptp(image) == 0 for image in slices[blank]]
     # Masks are blank between two lesions.
@@ -139,7 +139,9 @@ def _cut_slices(slices: Float32Array, level: float) -> Mask:
         Mask, shape (n,).
     """
     thinned = slices[:, :, ::_THINNED]
-    blank = thinned.max(axis=2) == thinned.min(axis=2)
+    blank = (thinned == thinned[:, :, :1]).all(axis=2)
+    if not blank.any():
+        return np.zeros(len(slices), dtype=bool)
     widths = np.count_nonzero(thinned > level, axis=2)
     areas = widths.sum(axis=1)
     full = areas >= max(_FULL_SHARE * areas.max(), 1)

@@ -1,6 +1,7 @@
 """Find series that have few slices in each of several planes: localizers and radial series."""
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 
@@ -28,11 +29,12 @@ def few_slices_per_plane(frames: Sequence[Frame]) -> UnsupportedScan | None:
     """
     normals: list[Float64Array] = []
     heights: list[list[float]] = []
+    normal_of = cache(plane_normal)  # most slices share one orientation
     for frame in frames:
         if frame.exclusion is not None or frame.orientation is None or frame.position is None:
             continue
         try:
-            normal = plane_normal(frame.orientation)
+            normal = normal_of(frame.orientation)
         except GeometryError:
             continue  # reported when the stack is placed
         number = _number_of_plane(normal, normals)

@@ -6,7 +6,9 @@ changes it as much as the next slice differs from it. In a head it is 0.4 to 1.3
 between slices (table in docs/reading.md).
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import reduce
 
 import numpy as np
 
@@ -324,7 +326,7 @@ def measured_along(
         return None
     chosen = full[np.unique(np.linspace(0, len(full) - 1, PAIRS).round().astype(int))]
     own, following = (
-        _averaged(np.clip((slices[indices] - low) / (high - low), 0, 1), step)
+        averaged(scaled_to_one(slices[indices], low, high), step, step)
         for indices in (chosen, chosen + lag)
     )
     pixels = [mm * step for side, mm in enumerate(spacing_mm) if side != axis]
@@ -349,12 +351,35 @@ def measured_along(
     )
 
 
-def _averaged(slices: Float32Array, step: int) -> Float32Array:
-    """Return slices averaged over squares of pixels, shape (n, h // step, w // step)."""
-    count, height, width = slices.shape
-    height, width = height // step, width // step
-    cut = slices[:, : height * step, : width * step]
-    return np.asarray(cut.reshape(count, height, step, width, step).mean(axis=(2, 4)))
+def scaled_to_one(image: Float32Array, low: float, high: float) -> Float32Array:
+    """Return intensities with `low` and below as 0, `high` and above as 1, of the same shape."""
+    scaled = image - np.float32(low)
+    # In place: fresh memory takes longer than the arithmetic.
+    scaled /= np.float32(high - low)
+    return np.clip(scaled, 0, 1, out=scaled)
+
+
+def averaged(slices: Float32Array, rows: int, columns: int) -> Float32Array:
+    """Return slices averaged over rectangles of pixels.
+
+    Args:
+        slices: Intensities, shape (n, h, w).
+        rows: Height of a rectangle, pixels.
+        columns: Its width, pixels.
+
+    Returns:
+        Means, shape (n, h // rows, w // columns).
+    """
+    _, height, width = slices.shape
+    cut = slices[:, : height // rows * rows, : width // columns * columns]
+    # Sums of whole arrays take a quarter of the time of `mean` over small axes.
+    by_row = _sum(cut[:, row::rows] for row in range(rows))
+    by_column = _sum(by_row[:, :, column::columns] for column in range(columns))
+    return by_column / np.float32(rows * columns)
+
+
+def _sum(arrays: Iterable[Float32Array]) -> Float32Array:
+    return reduce(np.add, arrays)
 
 
 def _difference(first: Float32Array, second: Float32Array) -> float:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from meninx._errors import GeometryError
 from meninx._scan.background import is_mask
 from meninx._scan.intensity import Float32Array, air_level, intensity_range
-from meninx._scan.plausibility import MIN_SIDE
+from meninx._scan.plausibility import MIN_SIDE, averaged, scaled_to_one
 from meninx._scan.scan import Scan
 from meninx._scan.warning import ScanWarning
 
@@ -75,27 +75,20 @@ def order_excess(slices: Float32Array) -> float:
     if min(slices.shape[1:]) < MIN_SIDE or len(slices) < _FEWEST or not high > low:
         return 1.0
     level = air_level(low, high)
-    areas = np.array([np.count_nonzero(image[::2, ::2] > level) for image in slices])
-    shown = np.flatnonzero(areas >= _HEAD_SHARE * areas.max())
-    head = slices[shown[0] : shown[-1] + 1]
+    areas = np.array([np.count_nonzero(image[::4, ::4] > level) for image in slices])
+    inside = np.flatnonzero(areas >= _HEAD_SHARE * areas.max())
+    head = slices[inside[0] : inside[-1] + 1]
     chosen = head[:: -(-len(head) // _MOST_COMPARED)]
     if len(chosen) < _FEWEST:
         return 1.0
-    vectors = _averaged(np.clip((chosen - low) / (high - low), 0, 1))
+    rows, columns = (max(1, round(side / _COMPARED_SIDE)) for side in chosen.shape[1:])
+    means = averaged(scaled_to_one(chosen, low, high), rows, columns)
+    vectors = means.reshape(len(chosen), -1)
     # Slices at an end may be darker than the others: only what they show is compared.
     vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
     apart = np.stack([np.abs(vectors - vector).mean(axis=1) for vector in vectors])
     stored = float(np.diag(apart, 1).sum())
     return stored / max(_short_way(_without_mirrored(apart)), 1e-9)
-
-
-def _averaged(slices: Float32Array) -> Float32Array:
-    """Return slices averaged to about 32 pixels per side, shape (n, pixels)."""
-    count, height, width = slices.shape
-    rows, columns = (max(1, round(side / _COMPARED_SIDE)) for side in (height, width))
-    cut = slices[:, : height // rows * rows, : width // columns * columns]
-    parts = cut.reshape(count, height // rows, rows, width // columns, columns)
-    return np.asarray(parts.mean(axis=(2, 4)).reshape(count, -1))
 
 
 def _without_mirrored(apart: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -98,7 +98,10 @@ def _counts_of_slices(dataset: Dataset) -> Iterator[tuple[str, int]]:
     """
     if count := _count(dataset, "NumberOfSlices"):
         yield "NumberOfSlices", count
+    groups = {tag >> 16 for tag in dataset.keys()}  # noqa: SIM118 - a dataset yields elements
     for group, creator, element in _PRIVATE_COUNTS:
+        if group not in groups:
+            continue
         try:
             value = dataset.private_block(group, creator)[element].value
         except Exception:  # noqa: BLE001 - pydicom documents no list of what bytes make it raise

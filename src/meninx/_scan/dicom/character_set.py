@@ -55,7 +55,11 @@ def _is_utf_8(data: bytes) -> bool:
 
 def _is_all(dataset: Dataset, fits: Callable[[bytes], bool]) -> bool:
     """Return whether all texts of a dataset fit, except in sequences, which take long to parse."""
-    return all(fits(element.value) for element in _text_elements(dataset))
+    elements = map(dataset.get_item, list(dataset.keys()))
+    return not any(
+        isinstance(element, RawDataElement) and not fits(element.value or b"") and _is_text(element)
+        for element in elements
+    )
 
 
 def _is_known(name: str) -> bool:
@@ -86,12 +90,17 @@ def _decoder_of(name: str) -> Callable[[bytes], str]:
 
 def _text_elements(dataset: Dataset) -> list[RawDataElement]:
     """Return the elements that hold text, except private ones."""
-    found = [dataset.get_item(tag) for tag in list(dataset.keys()) if not tag.is_private]
+    found = map(dataset.get_item, list(dataset.keys()))
     return [
         element
         for element in found
-        if isinstance(element, RawDataElement) and element.value and _kind_of(element) in TEXTS
+        if isinstance(element, RawDataElement) and element.value and _is_text(element)
     ]
+
+
+def _is_text(element: RawDataElement) -> bool:
+    """Return whether an element holds text and is not private."""
+    return not element.tag.is_private and _kind_of(element) in TEXTS
 
 
 def _kind_of(element: DataElement | RawDataElement) -> str:

@@ -51,7 +51,8 @@ def pixels_fault(dataset: Dataset, sop_class: str | None, limits: Limits) -> Inp
     if sop_class not in MR_CLASSES:
         return None
     # One number each: with several it is unclear which counts.
-    missing = [name for name in _REQUIRED if (numbers(dataset, name, 1) or (0.0,))[0] < 1]
+    found = {name: (numbers(dataset, name, 1) or (0.0,))[0] for name in _REQUIRED}
+    missing = [name for name, value in found.items() if value < 1]
     if missing:
         return UnreadableFile(
             f"the header lacks {', '.join(missing)}, or they are no numbers: it is truncated or "
@@ -59,7 +60,7 @@ def pixels_fault(dataset: Dataset, sop_class: str | None, limits: Limits) -> Inp
         )
     described = items(dataset, "PerFrameFunctionalGroupsSequence")
     frames = whole_number(dataset, "NumberOfFrames") or len(described) or 1
-    rows, columns = int(dataset.Rows), int(dataset.Columns)
+    rows, columns = int(found["Rows"]), int(found["Columns"])
     try:
         limits.check("frames", frames, "frames")
         limits.check_shape((rows, columns))

@@ -43,7 +43,7 @@ def read_frames(source: Source, limits: Limits = DEFAULT_LIMITS) -> list[Frame]:
         warnings.simplefilter("ignore")  # pydicom warns about every unusual value
         data = source.read(limits)
         dataset, end = parsed(data, source.name, limits, stop_before_pixels=True)
-        sop_class = dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID")
+        sop_class = text(dataset, "SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID")
         if sop_class == DIRECTORY:
             return []
         if sop_class is None and not text(dataset, "SeriesInstanceUID"):

@@ -2,18 +2,22 @@
 
 import math
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from pydicom import Dataset
+from pydicom.dataelem import DataElement, RawDataElement, convert_raw_data_element
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence as Items
 from pydicom.tag import BaseTag, Tag
+from pydicom.valuerep import AMBIGUOUS_VR
 
 # Whole numbers are signed and of 32 bits (DICOM PS3.5 6.2, IS).
 _LARGEST_WHOLE = 2**31 - 1
 _NUMERIC = ("DS", "IS", "FD", "FL", "US", "SS", "UL", "SL", "UV", "SV")
 PIXELS = Tag("PixelData")
+# Longer values are not kept; most attributes that are read have far shorter ones.
+_KEPT_BYTES = 256
 # Groups below this belong to messages, files and directories, not to an image.
 _FIRST_GROUP = 0x0008
 
@@ -35,13 +39,35 @@ def _value_of(dataset: Dataset, name: str) -> Any:
     """
     # As `dataset.get(name)`, whose detour for what is missing ends in an exception: many are.
     tag = _tag_of(name)
-    if tag not in dataset.keys():  # noqa: SIM118 - `in dataset` makes a tag anew
+    element = dataset.get_item(tag)
+    if element is None:
         return None
     try:
-        value = dataset[tag].value
+        value = _converted_value(dataset, element)
     except Exception:  # noqa: BLE001 - pydicom documents no list of what bytes make it raise
         return None
     return None if value == "" else value
+
+
+def _converted_value(dataset: Dataset, element: RawDataElement | DataElement) -> Any:
+    """Return a value as pydicom converts it, only once for all files that store the same bytes."""
+    if isinstance(element, RawDataElement) and len(element.value or b"") <= _KEPT_BYTES:
+        characters = dataset.original_character_set
+        names = characters if isinstance(characters, str) else tuple(characters)
+        known, value = _conversion(element._replace(value_tell=0), names)
+        if known:
+            return value
+    return dataset[element.tag].value
+
+
+# All files of a series share most values.
+@lru_cache(4096)
+def _conversion(element: RawDataElement, characters: str | tuple[str, ...]) -> tuple[bool, Any]:
+    """Return whether the value of an element depends on its bytes alone, and that value."""
+    names = characters if isinstance(characters, str) else list(characters)
+    found = convert_raw_data_element(element, encoding=names)
+    known = found.VR not in (*AMBIGUOUS_VR, "SQ")
+    return known, found.value if known else None
 
 
 def number(dataset: Dataset, name: str) -> float | None:
@@ -129,10 +155,10 @@ class FunctionalGroups:
 
 def stored(dataset: Dataset, name: str) -> str:
     """Return a value as it is stored: conversion may fail and takes longer."""
-    tag = _tag_of(name)
-    if tag not in dataset.keys():  # noqa: SIM118 - see `_value_of`
+    element = dataset.get_item(_tag_of(name))
+    if element is None:
         return ""
-    raw = dataset.get_item(tag).value
+    raw = element.value
     if isinstance(raw, MultiValue | list | tuple):
         return "\\".join(_as_text(part) for part in raw if part is not None)
     return "" if raw is None else _as_text(raw).strip("\0 ")
