@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from meninx._detect.preprocessing import sampled
 from meninx._detect.recognition import is_oriented
-from meninx._scan.intensity import air_level, intensity_range
+from meninx._scan.intensity import Float32Array, air_level, intensity_range
 from meninx._scan.scan import Scan, Slice
 from meninx._scan.warning import ScanWarning
 
@@ -125,7 +125,8 @@ def cut_sides(scan: Scan) -> list[str]:
         The sides in words. Without a known orientation, one side may be the neck, and none has a
         name.
     """
-    shares = [_end_shares(scan, axis) for axis in range(3)]
+    level = air_level(*intensity_range(scan.voxels))
+    shares = [_end_shares(np.moveaxis(scan.voxels, axis, 0), level) for axis in range(3)]
     if not is_oriented(scan):
         ending = [max(ends) >= _CUT_ACROSS for ends in shares]
         return ["at a side"] * (sum(ending) > 1)
@@ -141,20 +142,26 @@ def cut_sides(scan: Scan) -> list[str]:
     return found
 
 
-def _end_shares(scan: Scan, axis: int) -> tuple[float, float]:
-    """Return the head area in both end sections along an axis, as a share of the largest."""
-    low, high = intensity_range(scan.voxels)
-    sections = np.moveaxis(scan.voxels, axis, 0)[:, ::_THINNED, ::_THINNED]
-    bright = sections > air_level(low, high)
+def _end_shares(sections: Float32Array, level: float) -> tuple[float, float]:
+    """Return the head area in the first and last section that is not blank.
+
+    Args:
+        sections: Intensities, shape (n, h, w).
+        level: Intensity up to which pixels are air.
+
+    Returns:
+        Both areas as shares of the largest; 0 for noise.
+    """
+    sections = sections[:, ::_THINNED, ::_THINNED]
+    bright = sections > level
     areas = np.count_nonzero(bright, axis=(1, 2))
-    shown = np.flatnonzero(np.ptp(sections, axis=(1, 2)))
     if not areas.any():
         return 0.0, 0.0
-    first, last = (
-        0.0 if _is_noise(bright[index]) else float(areas[index] / areas.max())
-        for index in shown[[0, -1]]
-    )
-    return first, last
+    shares = []
+    for places in (range(len(sections)), reversed(range(len(sections)))):
+        end = next(place for place in places if np.ptp(sections[place]))
+        shares.append(0.0 if _is_noise(bright[end]) else float(areas[end] / areas.max()))
+    return shares[0], shares[1]
 
 
 def _is_noise(bright: NDArray[np.bool_]) -> bool:
