@@ -60,10 +60,10 @@ bench: .venv/test.stamp $(if $(MENINX_DATA),runs/curated.csv)  ## Time all on th
 	$(BIN)/python -m lab.speed.speed --json docs/evidence/speed.json
 	$(BIN)/python -m meninx bench --output runs/bench
 	cp runs/bench/bench.json docs/evidence/bench.json
+	cp runs/bench/bench.png docs/bench.png
 	$(BIN)/python -m lab.speed.network $(if $(MENINX_DATA),runs/curated.csv --fold 1) --json docs/evidence/network.json
 	$(BIN)/python -m lab.speed.rivals --json docs/evidence/rivals.json
-	$(BIN)/python -m lab.speed.throughput --precision 32-true
-	$(BIN)/python -m lab.speed.throughput --precision bf16-mixed --json docs/evidence/training.json
+	$(BIN)/python -m lab.speed.throughput --json docs/evidence/training.json
 	$(BIN)/python -m lab.pictures.figures
 
 evidence: runs/curated.csv $(if $(HALVES),$(DATA_RUNS)/real.pack)  ## Measure the shipped detector on MENINX_DATA again, into evidence/.

@@ -58,12 +58,22 @@ SPEED_TARGETS = {
 
 
 def speed_targets_table() -> str:
-    """Return what was to be reached beside what was measured with the default precision."""
-    stored, rivals = read("bench"), read("rivals")
+    """Return what was to be reached beside what two machines measured."""
+    measured = zip(_measured_speed(""), _measured_speed("-zen4"), strict=True)
+    rows = [
+        [what, f"{must:g}", "" if aim is None else f"{aim:g}", *(f"{value:.3g}" for value in own)]
+        for (what, (must, aim)), own in zip(SPEED_TARGETS.items(), measured, strict=True)
+    ]
+    return as_table(["what", "must", "aim", "Zen 3", "Zen 4"], rows)
+
+
+def _measured_speed(machine: str) -> list[float]:
+    """Return what was measured with the default precision, in the order of the targets."""
+    stored, rivals = read(f"bench{machine}"), read(f"rivals{machine}")
     own = stored["precisions"]["int8"]
     picture = rivals["one picture of 512 px, ms"]["meninx"]
     whole = [value for name, value in rivals.items() if "all but meninx's network" in name]
-    measured = [
+    return [
         rivals["times as fast"],
         *whole,
         own["series, times as long as its network alone"],
@@ -72,24 +82,20 @@ def speed_targets_table() -> str:
         own["most memory, series, MB"],
         stored["cold command, times as long as importing NumPy and ONNX Runtime"],
     ]
-    rows = []
-    for (what, (must, aim)), value in zip(SPEED_TARGETS.items(), measured, strict=True):
-        rows.append([what, f"{must:g}", "" if aim is None else f"{aim:g}", f"{value:.3g}"])
-    return as_table(["what", "must", "aim", "measured"], rows)
 
 
-def stages_table() -> str:
+def stages_table(name: str) -> str:
     """Return the time of each step before and after a change, of one thread."""
     rows = (
         [step, f"{own['before']:.2f}", f"{own['now']:.2f}", f"{own['now'] / own['before']:.0%}"]
-        for step, own in read("stages")["median time of one thread, ms"].items()
+        for step, own in read(name)["median time of one thread, ms"].items()
     )
     return as_table(["time of one thread, ms", "before", "now", "share"], rows)
 
 
-def stages_answers_table() -> str:
+def stages_answers_table(name: str) -> str:
     """Return how many answers a change of the code moved."""
-    rows = ([what, f"{count:.3g}"] for what, count in read("stages")["answers"].items())
+    rows = ([what, f"{count:.3g}"] for what, count in read(name)["answers"].items())
     return as_table(["answers before and now", "found"], rows)
 
 
@@ -254,8 +260,10 @@ TABLES: Mapping[str, Callable[[], str]] = {
     # 2026-11-30-eight-bits.md
     "eight-bits": eight_bits_table,
     # 2026-11-30-speed.md
-    "stages": stages_table,
-    "stages-answers": stages_answers_table,
+    "stages": partial(stages_table, "stages"),
+    "stages-answers": partial(stages_answers_table, "stages"),
+    "stages-reading": partial(stages_table, "stages-reading"),
+    "stages-reading-answers": partial(stages_answers_table, "stages-reading"),
     # 2026-11-30-targets.md
     "targets": targets_table,
 }

