@@ -112,6 +112,16 @@ def test_a_series_in_another_plane_is_referred_with_that_reason(detector, sick, 
     assert detector.score(missing).reason == "incomplete"
 
 
+def test_a_series_of_another_contrast_is_referred_and_does_not_count_in_its_study(detector, sick):
+    diffusion = replace(sick.scan, name="dwi", sequence="unknown", other_contrast=True)
+    found, own = detector.score(diffusion), detector.score(sick.scan)
+    assert (found.decision, found.reason) == ("refer", "not_calibrated")
+    assert "contrast" in found.message
+    assert detector.score_study([found, own], "s").series == (own.scan,)
+    picture = replace(diffusion, voxels=diffusion.voxels[:, :, 8:9], affine=None)
+    assert detector.score(picture).reason != "not_calibrated"
+
+
 def test_a_scan_of_doubtful_geometry_keeps_the_scale_of_its_sequence(detector, sick):
     scan = replace(sick.scan, geometry_estimated=True)
     found = detector.score(scan)

@@ -56,7 +56,7 @@ DECISIONS = {
 REFERRALS = {
     BETWEEN_BORDERS: "between the borders, where both answers are plausible",
     INCOMPLETE: "part of the scan is missing",
-    NOT_CALIBRATED: "thick sagittal or coronal slices, for which nothing is calibrated",
+    NOT_CALIBRATED: "thick sagittal or coronal slices or another contrast, not calibrated",
 }
 # Figures that do not depend on the operating point.
 _OF_ALL_THRESHOLDS = (

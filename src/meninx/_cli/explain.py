@@ -78,7 +78,8 @@ class _Sheets:
             typer.echo(f"{findings.scan}: {findings.status}: {findings.message}", err=True)
             return
         path = save_picture(result.sheet(), result, self._folder)
-        remarks = (result.withheld, incomplete_message(findings.incomplete))
+        doubts = [warning.text for warning in findings.warnings]
+        remarks = (result.withheld, incomplete_message(findings.incomplete), *doubts)
         remark = "".join(f"; {text}" for text in remarks if text)
         typer.echo(
             f"{path}: contrast of the map {result.check.contrast:.2f}, "

@@ -4,7 +4,7 @@ A scan or study is referred for one of three reasons:
 
 1. Its logit lies between the limits of both answers (`referral_limits`, conformal prediction).
 2. It is incomplete (`forced_referral`).
-3. Its slices lie in a plane for which the detector was not calibrated (`forced_referral`).
+3. The detector was not calibrated on its plane or its contrast (`forced_referral`).
 """
 
 import itertools
@@ -184,19 +184,31 @@ def forced_referral(incomplete: tuple[Incomplete, ...], uncalibrated: str) -> Re
 
     Args:
         incomplete: Counts of what is missing.
-        uncalibrated: Description of the uncalibrated plane; empty for a calibrated one.
+        uncalibrated: Why no held-out scan is comparable, see `uncalibrated`; empty if some are.
 
     Returns:
         The referral; None if the score decides.
     """
     if incomplete:
         return Referral(INCOMPLETE, incomplete_message(incomplete))
-    if uncalibrated:
-        message = f"{uncalibrated}: probabilities were calibrated on axial series alone"
-        return Referral(NOT_CALIBRATED, message)
-    return None
+    return Referral(NOT_CALIBRATED, uncalibrated) if uncalibrated else None
 
 
-def uncalibrated_plane(plane: Plane | None) -> str:
-    """Return the description of a plane without calibration; empty for any other."""
-    return f"a series in {plane} slices" if plane in _UNCALIBRATED_PLANES else ""
+def uncalibrated(plane: Plane | None, *, other_contrast: bool) -> str:
+    """Return why no held-out scan is comparable with a series.
+
+    Args:
+        plane: Plane of its slices; None if it is unknown, or for a picture.
+        other_contrast: Whether it is described as another contrast than those of the calibrators.
+
+    Returns:
+        The reason in words; empty if there is none.
+    """
+    if other_contrast:
+        return (
+            "a series of another contrast: probabilities were calibrated on T1, T1 with contrast "
+            "agent, T2 and FLAIR alone"
+        )
+    if plane in _UNCALIBRATED_PLANES:
+        return f"a series in {plane} slices: probabilities were calibrated on axial series alone"
+    return ""

@@ -20,7 +20,7 @@ from meninx._detect.decision import (
     DEFAULT_COVERAGE,
     NOT_CALIBRATED,
     forced_referral,
-    uncalibrated_plane,
+    uncalibrated,
 )
 from meninx._detect.engine import Engine, Output, Workers
 from meninx._detect.findings import TYPED_SEQUENCE, Findings, SliceFinding, Status, StudyFindings
@@ -48,6 +48,9 @@ from meninx._scan.scan import Sequence as MrSequence
 # Sequences for which types are computed; for pictures, whose sequence is unknown, they are
 # evaluated but not shown.
 _TYPED_SEQUENCES = (TYPED_SEQUENCE, "unknown")
+_NO_SERIES_CALIBRATED = (
+    "no series of the study is of a plane and contrast on which probabilities were calibrated"
+)
 Answered = TypeVar("Answered", Findings, StudyFindings)
 # Attributes that may have been changed since it was loaded.
 _PICKLED = ("operating_point", "coverage", "prevalence", "card")
@@ -221,8 +224,8 @@ class Detector:
             weighed=evidence.weighed,
             **self._answer(evidence.calibrator, evidence.logit)._asdict(),
         )
-        uncalibrated = all(scan.reason == NOT_CALIBRATED for scan in evidence.counted)
-        return _referred(study, "all series of the study in other planes" if uncalibrated else "")
+        comparable = any(scan.reason != NOT_CALIBRATED for scan in evidence.counted)
+        return _referred(study, "" if comparable else _NO_SERIES_CALIBRATED)
 
     def _answer(self, calibrator: Calibrator, logit: float) -> CalibratedAnswer:
         """Return the answer for a logit with this detector's options."""
@@ -329,7 +332,10 @@ class Detector:
             incomplete=scan.incomplete,
             **answer._asdict(),
         )
-        return _referred(findings, uncalibrated_plane(plane_scored_as(scan, recognized)))
+        # A detector that was calibrated on series of any kind may have seen such a contrast.
+        is_other = scan.is_volume and scan.other_contrast and bool(calibration.by_sequence)
+        plane = plane_scored_as(scan, recognized)
+        return _referred(findings, uncalibrated(plane, other_contrast=is_other))
 
     def _slice_finding(
         self,
@@ -389,17 +395,17 @@ def _missing_of_study(findings: Sequence[Findings]) -> tuple[Incomplete, ...]:
     return tuple(missing)
 
 
-def _referred(findings: Answered, uncalibrated: str) -> Answered:
+def _referred(findings: Answered, why: str) -> Answered:
     """Return findings with the forced referral that applies to them, if any.
 
     Args:
         findings: Scored findings.
-        uncalibrated: Description of the uncalibrated plane; empty for a calibrated one.
+        why: Why no held-out scan is comparable, see `uncalibrated`; empty if some are.
 
     Returns:
         The findings; borders and reference are removed if they did not decide.
     """
-    referral = forced_referral(findings.incomplete, uncalibrated)
+    referral = forced_referral(findings.incomplete, why)
     if referral is None:
         return findings
     return replace(

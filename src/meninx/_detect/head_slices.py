@@ -23,6 +23,7 @@ _FEET_TO_HEAD = 2
 # slices, 331 real heads show at most 0.17. Thick slices often begin within the head; of a sagittal
 # series that lacks a part of the right half, the last one shows 0.84.
 _CUT_IN_PLANE, _CUT_ACROSS = 0.3, 0.6
+_PART_OF_HEAD = "part_of_head"
 # Noise fills the corners of a section; a head does not fill all four. Side of a corner, as a share.
 _NOISE_SHARE, _CORNER = 0.2, 8
 # Step between rows and columns of the compared sections.
@@ -91,25 +92,25 @@ def part_of_head(scan: Scan, slices: Sequence[Slice]) -> tuple[ScanWarning, ...]
         slices: Its scored slices, in the reader's order.
 
     Returns:
-        The warning if the slices cover little of the head, as a single one does, or if the volume
-        ends within the head on the left or right, in front or
+        The warning, unless the scan has it already, if the slices cover little of the head, as a
+        single one does, or if the volume ends within the head on the left or right, in front or
         behind.
     """
-    depths = scan.depths_mm
-    if depths is None or scan.slice_gap_mm is None:
+    depths, codes = scan.depths_mm, {warning.code for warning in scan.warnings}
+    if depths is None or scan.slice_gap_mm is None or _PART_OF_HEAD in codes:
         return ()
     covered = abs(depths[slices[-1].index] - depths[slices[0].index]) + scan.slice_gap_mm
     if covered < _MIN_COVERED_MM:
         much = "a part" if scan.geometry_estimated else f"{covered:.0f} mm"
         text = f"the slices cover {much} of the head; what lies beyond them was not looked at"
-        return (ScanWarning("part_of_head", text),)
+        return (ScanWarning(_PART_OF_HEAD, text),)
     cut = cut_sides(scan)
     if not cut:
         return ()
     text = (
         f"the head reaches beyond the scan {' and '.join(cut)}; what lies there was not looked at"
     )
-    return (ScanWarning("part_of_head", text),)
+    return (ScanWarning(_PART_OF_HEAD, text),)
 
 
 def cut_sides(scan: Scan) -> list[str]:

@@ -1,5 +1,7 @@
 """Draw the explanation sheet: hottest slice with contour, other slices, and all scores."""
 
+from textwrap import wrap
+
 import numpy as np
 from PIL import Image, ImageDraw
 
@@ -9,6 +11,7 @@ from meninx._detect.answer_words import (
     hottest_in_words,
     scale_in_figures,
     slice_in_words,
+    why_referred,
 )
 from meninx._detect.findings import Findings, SliceFinding
 from meninx._render.annotation import INK, PAPER, scale_bar, write_letters
@@ -19,6 +22,8 @@ from meninx._scan.scan import Scan
 MAX_SHOWN, THUMB = 10, 150
 GAP, LINE = 6, 16
 _GRAPH_HEIGHT = 70
+# Mean width of a letter, pixels, and fewest letters of a line of the caption.
+_LETTER, _FEWEST_COLUMNS = 6, 60
 # A light line with a dark outline is visible on any gray.
 INNER, OUTER = (255, 255, 255), (0, 0, 0)
 SOFT, MARK = (120, 128, 136), (245, 125, 20)
@@ -154,9 +159,14 @@ def _caption(findings: Findings, withheld: str | None, width: int) -> Image.Imag
     lines = [f"{answer_in_words(findings)}{where}, probability {probability}"]
     lines += [borders_in_words(findings)] if findings.borders is not None else []
     lines += [f"incomplete: {count.text}" for count in findings.incomplete]
+    if not findings.incomplete:
+        lines += filter(None, [why_referred(findings)])
+    lines += [f"doubtful: {warning.text}" for warning in findings.warnings]
     lines.append(withheld or "line: half of the map's peak; ring: hottest voxel")
     lines.append("research only, not for diagnosis")
-    caption = Image.new("RGB", (max(width, 6 * max(map(len, lines))), LINE * len(lines)), PAPER)
+    columns = max(_FEWEST_COLUMNS, width // _LETTER)
+    lines = [part for line in lines for part in wrap(line, columns)]
+    caption = Image.new("RGB", (max(width, columns * _LETTER), LINE * len(lines)), PAPER)
     for number, line in enumerate(lines):
         ImageDraw.Draw(caption).text((2, number * LINE), line, fill=INK)
     return caption

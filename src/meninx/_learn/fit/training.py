@@ -137,10 +137,13 @@ def train(
     log.info("describing pictures")
     described = descriptors_of(manifest.pictures, usable_cores(), _logged_progress())
     copied = copied_rows(manifest.pictures, described, before.seen_slices)
-    types = TYPE_NAMES if _knows_types(training_set, module.network, before) else ()
+    # The types of the first weights are those of their features, too.
+    inherited = recipe.network.frozen != "nothing" and _had_types(module.network, before)
+    has_types = bool((training_set.tumor_type >= 0).any())
+    types = TYPE_NAMES if has_types or inherited else ()
     training_data = dataclasses.replace(
         _training_data(manifest, recipe, before, described, heads, types),
-        inherited_types=bool(types) and not bool((training_set.tumor_type >= 0).any()),
+        inherited_types=bool(types) and not has_types,
     )
     figures = _finish(
         module,
@@ -235,10 +238,9 @@ def _training_data(
     )
 
 
-def _knows_types(training_set: SliceDataset, network: Backbone, before: Origin) -> bool:
-    """Return whether the type head was learned, here or in the weights that it started from."""
-    learned_before = isinstance(network, CellNetwork) and bool(before.seen)
-    return learned_before or bool((training_set.tumor_type >= 0).any())
+def _had_types(network: Backbone, before: Origin) -> bool:
+    """Return whether the first weights had learned types."""
+    return isinstance(network, CellNetwork) and bool(before.seen)
 
 
 def descriptors_of_head(head: Path) -> Descriptors:
