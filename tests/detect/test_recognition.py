@@ -200,7 +200,7 @@ def test_a_recognized_sequence_chooses_the_calibrator_of_a_volume(knowing, sick)
     calibration = detector.card.calibration
     assert found.reference == calibration.reference(volume=True, sequence="T1c")
     other = detector.score(replace(sick.scan, sequence="unknown", other_contrast=True))
-    assert other.reference == calibration.reference(volume=True)
+    assert (other.recognized.sequence, other.reason) == (None, "not_calibrated")
     evidence = detector.score_study([found], "s")
     assert evidence.weighed[0].sequence == "T1c"
     assert evidence.reference == found.reference

@@ -10,7 +10,7 @@ from pydicom import Dataset
 from pydicom.sr.codedict import codes
 
 from meninx._clinic.result_context import MANUFACTURER, ResultContext, region_name, slices_of
-from meninx._render.region import islands_of
+from meninx._render.region import islands_of, suspected_regions
 from meninx._render.result import Result
 from meninx._scan.dicom.values import number
 from meninx._scan.scan import Scan
@@ -36,7 +36,8 @@ def segmentation(context: ResultContext, result: Result) -> hd.seg.Segmentation 
     if result.heat is None:
         return None
     frames = slices_of(context.headers, scan)
-    stored = _numbered(result.heat).transpose(2, 1, 0)  # [slice, row, column]
+    places = list(suspected_regions(findings, result.regions))
+    stored = _numbered(result.heat, places).transpose(2, 1, 0)  # [slice, row, column]
     pixels = np.zeros((len(frames), *stored.shape[1:]), dtype=np.uint16)
     pixels[frames >= 0] = stored[frames[frames >= 0]]
     if not pixels.any():
@@ -46,7 +47,7 @@ def segmentation(context: ResultContext, result: Result) -> hd.seg.Segmentation 
         pixel_array=pixels,
         segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
         segment_descriptions=[
-            _described(context, place) for place in range(1, int(stored.max()) + 1)
+            _described(context, segment, place) for segment, place in enumerate(places, 1)
         ],
         series_instance_uid=context.uid("series", "SEG"),
         series_number=context.series_number(2),
@@ -64,19 +65,20 @@ def segmentation(context: ResultContext, result: Result) -> hd.seg.Segmentation 
     return dataset
 
 
-def _numbered(heat: NDArray[np.uint8]) -> NDArray[np.uint16]:
-    """Return the number of the region that each voxel lies in, 1 the hottest; 0 for none."""
-    numbered = np.zeros(heat.shape, dtype=np.uint16)
+def _numbered(heat: NDArray[np.uint8], places: Sequence[int]) -> NDArray[np.uint16]:
+    """Return the segment of each voxel, from 1 in the order of the regions' places; 0 for none."""
+    segments = np.zeros(heat.shape, dtype=np.uint16)
     for place, island in enumerate(islands_of(heat), 1):
-        numbered[tuple(island.voxels.T)] = place
-    return numbered
+        if place in places:
+            segments[tuple(island.voxels.T)] = 1 + places.index(place)
+    return segments
 
 
-def _described(context: ResultContext, place: int) -> hd.seg.SegmentDescription:
+def _described(context: ResultContext, segment: int, place: int) -> hd.seg.SegmentDescription:
     """Return the description of a region's segment, tracked as its group of the report is."""
     model = context.findings.model
     return hd.seg.SegmentDescription(
-        segment_number=place,
+        segment_number=segment,
         segment_label=f"region {place} of a heat map, no contour",
         segmented_property_category=codes.SCT.MorphologicallyAbnormalStructure,
         segmented_property_type=codes.SCT.Neoplasm,

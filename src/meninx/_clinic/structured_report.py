@@ -21,7 +21,7 @@ from meninx._detect.answer_words import borders_in_words, slice_in_words, why_re
 from meninx._detect.findings import Findings, SliceFinding
 from meninx._errors import OptionError
 from meninx._labels import TUMOR_TYPES
-from meninx._render.region import Region
+from meninx._render.region import Region, suspected_regions
 from meninx._render.result import Result
 from meninx._scan.completeness import INCOMPLETE
 from meninx._scan.scan import Scan
@@ -107,9 +107,8 @@ def _groups(
         # Peaks are points of the heat map, and are withheld with it.
         if shows_places(context, result):
             certain = findings.decision == "tumor"
-            groups += [
-                _region(context, region, number) for number, region in enumerate(result.regions, 1)
-            ]
+            suspected = suspected_regions(findings, result.regions)
+            groups += [_region(context, region, number) for number, region in suspected.items()]
             groups += [_peak(context, scan, found, certain) for found in reported_peaks(findings)]
     return groups
 

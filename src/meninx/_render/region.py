@@ -1,12 +1,13 @@
 """Find the hot regions of a heat map: their sides of the head, sizes and places."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from meninx._detect.findings import Findings
 from meninx._scan.intensity import foreground
 from meninx._scan.scan import Scan
 
@@ -114,6 +115,32 @@ class Island:
 def _voxel(indices: Iterable[int]) -> Voxel:
     i, j, k = (int(index) for index in indices)
     return i, j, k
+
+
+def suspected_regions(findings: Findings, regions: Sequence[Region]) -> dict[int, Region]:
+    """Return the hot regions that a reader is asked about, by their numbers.
+
+    None where the answer is that nothing is there, and none whose slices are each below the border
+    of *no tumor*: heat, on one scale for all scans, is found there in tumor-free heads, too.
+
+    Args:
+        findings: Findings of the scan.
+        regions: All regions of its heat map, the hottest first.
+
+    Returns:
+        The regions, the hottest first, by their position among all regions, from 1.
+    """
+    if findings.decision not in ("tumor", "refer"):
+        return {}
+    below = findings.borders.no_tumor_below if findings.borders else 0.0
+    scored = {found.index: found.probability for found in findings.slices}
+
+    def is_suspected(region: Region) -> bool:
+        first, last = region.slices
+        own = [scored[index] for index in range(first, last + 1) if index in scored]
+        return not own or max(own) >= below
+
+    return {number: region for number, region in enumerate(regions, 1) if is_suspected(region)}
 
 
 def regions_of(scan: Scan, heat: NDArray[np.uint8]) -> tuple[Region, ...]:

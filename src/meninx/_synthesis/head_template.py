@@ -67,9 +67,10 @@ def template_of(scan: Scan) -> HeadTemplate:
     volume = volume / np.float32(white)
     brain = _brain_hull(volume, 0.5 * (csf + gray) / white)
     _check_volume(scan, float(brain.sum()) / 1000)
-    cavity = _distance(~brain) - _distance(brain)
-    found = np.argwhere(brain)
-    low, high = found.min(axis=0), found.max(axis=0)
+    (box,) = ndimage.find_objects(brain)
+    cavity = _distance(~brain)
+    cavity[box] -= _distance(np.pad(brain[box], 1))[1:-1, 1:-1, 1:-1]
+    low, high = (np.array(ends) for ends in zip(*((s.start, s.stop - 1) for s in box), strict=True))
     middle = (low + high) / 2
     sella = low + np.array(_SELLA_IN_BRAIN) * (high - low) - middle
     return HeadTemplate(
@@ -148,8 +149,11 @@ def _tissue_levels(volume: Float32Array) -> tuple[float, float, float]:
     # k-means in one dimension (Lloyd 1982), initialized at quantiles typical of T1.
     means = np.quantile(values, (0.05, 0.4, 0.85))
     for _ in range(50):
-        nearest = np.abs(values[:, None] - means).argmin(axis=1)
-        means = np.array([values[nearest == kind].mean() for kind in range(3)])
+        nearest = np.searchsorted((means[1:] + means[:-1]) / 2, values)
+        moved = np.bincount(nearest, values) / np.bincount(nearest)
+        if np.array_equal(moved, means):
+            break
+        means = moved
     return float(means[0]), float(means[1]), float(means[2])
 
 
@@ -183,11 +187,22 @@ def _brain_hull(volume: Float32Array, darkest: float) -> NDArray[np.bool_]:
         _GROWTH_STEPS,
         mask=(smooth > darkest * 0.93) & (smooth < 1.25),
     )
+    # Distances take long: the rest of the head is left out.
+    (box,) = ndimage.find_objects(brain)
+    hull = np.zeros_like(brain)
+    hull[box] = _closed(brain[box])
+    return hull
+
+
+def _closed(brain: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return a brain with sulci and ventricles filled, and without what thin bridges join to it."""
     room = int(_SULCUS_MM) + 4
-    closed = _ball_eroded(_ball_dilated(np.pad(brain, room), _SULCUS_MM), _SULCUS_MM)
+    padded = np.pad(brain, room)
+    closed = _ball_eroded(_ball_dilated(padded, _SULCUS_MM), _SULCUS_MM)
+    filled = ndimage.binary_fill_holes(closed | padded)
+    hull = _ball_dilated(_largest(_ball_eroded(filled, _BRIDGE_MM)), _BRIDGE_MM + 0.6) & filled
     inner = slice(room, -room)
-    filled = ndimage.binary_fill_holes(closed[inner, inner, inner] | brain)
-    return _ball_dilated(_largest(_ball_eroded(filled, _BRIDGE_MM)), _BRIDGE_MM + 0.6) & filled
+    return np.asarray(hull[inner, inner, inner])
 
 
 class AugmentedHead:

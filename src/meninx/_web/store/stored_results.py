@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
 from meninx._detect.findings import Findings, StudyFindings
-from meninx._render.region import Region
+from meninx._render.region import Region, suspected_regions
 from meninx._web.store.database import Study
 
 
@@ -174,30 +174,10 @@ def stored_series(study: Study) -> list[StoredSeries]:
 
 
 def claimed_regions(series: StoredSeries) -> dict[int, Region]:
-    """Return the hot regions that a reader is asked about, by their numbers.
-
-    None where the answer is that nothing is there, and none whose slices are each below the border
-    of *no tumor*: heat, on one scale for all scans, is found there in tumor-free heads, too.
-
-    Args:
-        series: A scored series.
-
-    Returns:
-        The regions, the hottest first, by their position among all regions, from 1.
-    """
-    findings = series.findings
-    if series.shown is None or findings.decision not in ("tumor", "refer"):
+    """Return the hot regions that a reader is asked about, by number; see `suspected_regions`."""
+    if series.shown is None:
         return {}
-    below = findings.borders.no_tumor_below if findings.borders else 0.0
-    scored = {found.index: found.probability for found in findings.slices}
-
-    def is_suspected(region: Region) -> bool:
-        first, last = region.slices
-        own = [scored[index] for index in range(first, last + 1) if index in scored]
-        return not own or max(own) >= below
-
-    numbered = enumerate(series.shown.regions, 1)
-    return {number: region for number, region in numbered if is_suspected(region)}
+    return suspected_regions(series.findings, series.shown.regions)
 
 
 def series_identities(study: Study) -> list[SeriesIdentity]:
