@@ -9,6 +9,7 @@ import argparse
 import dataclasses
 import json
 import multiprocessing
+import signal
 import sys
 import tomllib
 from collections import defaultdict
@@ -234,47 +235,54 @@ class Job:
     ends: float | None = None
 
 
-def train_and_score(job: Job) -> bool:
-    """Train one network, and score the half of the people that it left out.
-
-    Returns:
-        Whether it is finished: the time may be up before.
-    """
+def train(job: Job) -> bool:
+    """Train one network; return whether it is finished: the time may be up before."""
     job.folder.mkdir(parents=True, exist_ok=True)
     if torch.cuda.is_available():
         # Progress bars of several trainings would overwrite each other.
         sys.stdout = sys.stderr = (job.folder / "training.log").open("a", buffering=1)
         torch.set_num_threads(2)
-    whole = unpack(job.packs, job.folder.parents[1] / "unpacked")
+    whole = _unpacked(job)
     # Slices cut in another plane belong to the same source.
     sources = [fact.source.partition(", ")[0] for fact in whole.facts]
     if missing := set(job.unseen) - set(sources):
         raise SystemExit(f"no such source: {', '.join(missing)}")
     learned = subset(whole, [source not in job.unseen for source in sources])
     weights = train_unpacked(learned, job.recipe, job.folder, job.weights, job.part, job.ends)
-    if weights is None:
-        return False
-    if job.half and not (job.folder / SCORED).is_file():
-        folds = {fact.fold for fact in whole.facts} - {PEOPLE_FOLD[job.half]}
-        own = without_folds(whole, folds)
-        found = scored_every_way(weights, own, job.recipe.preprocessing.size)
-        (job.folder / SCORED).write_text(json.dumps(found))
-    return True
+    return weights is not None
+
+
+def score(job: Job) -> None:
+    """Score the half of the people that a trained network left out, unless that was done."""
+    if not job.half or (job.folder / SCORED).is_file():
+        return
+    whole = _unpacked(job)
+    folds = {fact.fold for fact in whole.facts} - {PEOPLE_FOLD[job.half]}
+    own = without_folds(whole, folds)
+    found = scored_every_way(job.folder / WEIGHTS_NAME, own, job.recipe.preprocessing.size)
+    (job.folder / SCORED).write_text(json.dumps(found))
+
+
+def _unpacked(job: Job) -> SliceDataset:
+    return unpack(job.packs, job.folder.parents[1] / "unpacked")
 
 
 def train_stages(jobs: Sequence[Job]) -> None:
-    """Train the stages of one network, from the one that its part belongs to."""
+    """Train the stages of one network, from the one that its part belongs to; score the last."""
     first = stage_of(jobs[0].part.path) if jobs[0].part else 0
     for job, following in zip(jobs[first:], [*jobs[first + 1 :], None], strict=True):
-        if not train_and_score(job):
+        if not train(job):
             return
         if following and following.part and not following.part.exists:
             weights = load_file(job.folder / WEIGHTS_NAME)
             following.part.write(weights, following.recipe, epochs=0)
+    score(jobs[-1])
 
 
 def run_all(networks: Sequence[Sequence[Job]], at_once: int) -> None:
     """Train networks, several at a time, each in its own process, stage after stage."""
+    # The processes of a pool outlive a parent that is terminated without leaving the `with`.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     context = multiprocessing.get_context("spawn")
     with context.Pool(min(at_once, len(networks)), maxtasksperchild=1) as pool:
         pool.map(train_stages, networks, chunksize=1)

@@ -157,23 +157,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"not finished: commit the parts in {options.detectors}, and run this again", flush=True
         )
         return
-    add_to_table(
-        dict(figures_of_stages(options.output, len(recipes), options.seeds)), options.output
-    )
+    last = options.output / STAGES[len(recipes) - 1]
+    add_to_table(dict(figures_of_seeds(last, options.seeds)), options.output)
 
 
-def figures_of_stages(
-    output: Path, stages: int, seeds: int
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the figures of each stage and seed, by their names in the table of candidates."""
-    for stage in STAGES[:stages]:
-        for seed in range(seeds):
-            stem = stem_of(seed)
-            folders = [output / stage / f"{stem}-{half}" for half in HALVES]
-            # Networks that were finished on another machine are scored there.
-            if all((folder / SCORED).is_file() for folder in folders):
-                name = f"{stage} part, another seed" if seed else f"{stage} part"
-                yield name, figures_every_way(scored_halves(output / stage, stem))
+def figures_of_seeds(stage: Path, seeds: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the figures of each seed, by their names in the table of candidates.
+
+    Args:
+        stage: Folder of the last stage.
+        seeds: Number of networks of each half.
+    """
+    for seed in range(seeds):
+        stem = stem_of(seed)
+        folders = [stage / f"{stem}-{half}" for half in HALVES]
+        # Networks that were finished on another machine are scored there.
+        if all((folder / SCORED).is_file() for folder in folders):
+            name = f"{stage.name} part, another seed" if seed else f"{stage.name} part"
+            yield name, figures_every_way(scored_halves(stage, stem))
 
 
 if __name__ == "__main__":
