@@ -67,7 +67,7 @@ def template_of(scan: Scan) -> HeadTemplate:
     volume = volume / np.float32(white)
     brain = _brain_hull(volume, 0.5 * (csf + gray) / white)
     _check_volume(scan, float(brain.sum()) / 1000)
-    (box,) = ndimage.find_objects(brain)
+    (box,) = ndimage.find_objects(brain, 1)
     cavity = _distance(~brain)
     cavity[box] -= _distance(np.pad(brain[box], 1))[1:-1, 1:-1, 1:-1]
     low, high = (np.array(ends) for ends in zip(*((s.start, s.stop - 1) for s in box), strict=True))
@@ -188,7 +188,7 @@ def _brain_hull(volume: Float32Array, darkest: float) -> NDArray[np.bool_]:
         mask=(smooth > darkest * 0.93) & (smooth < 1.25),
     )
     # Distances take long: the rest of the head is left out.
-    (box,) = ndimage.find_objects(brain)
+    (box,) = ndimage.find_objects(brain, 1)
     hull = np.zeros_like(brain)
     hull[box] = _closed(brain[box])
     return hull
