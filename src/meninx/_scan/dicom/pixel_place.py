@@ -9,6 +9,7 @@ import pydicom
 from numpy.typing import NDArray
 from pydicom import Dataset
 
+from meninx._errors import UnreadableFile
 from meninx._scan.dicom.attributes import GRAY
 from meninx._scan.dicom.values import number, text, whole_number
 from meninx._scan.frame import PixelPlace
@@ -102,6 +103,9 @@ def stored_values(
     Returns:
         The values, with unused bits corrected; None if the file was changed.
 
+    Raises:
+        UnreadableFile: If the image needs the unused bits.
+
     References:
         DICOM PS3.5 8.1.1: unused bits may hold anything.
     """
@@ -112,6 +116,36 @@ def stored_values(
     if len(data) < place.start + count * kind.itemsize:
         return None
     values = np.frombuffer(data, kind, count, place.start)
-    if unused := 8 * kind.itemsize - place.bits:
-        values = np.right_shift(np.left_shift(values, unused), unused)
-    return values.reshape(1, *shape)
+    return with_bits_stored(values.reshape(1, *shape), place.bits)
+
+
+def with_bits_stored(values: NDArray[np.integer], bits: int) -> NDArray[np.integer]:
+    """Return stored values without what their unused bits hold, such as an overlay.
+
+    Args:
+        values: Values as allocated, shape (frames, rows, columns[, colors]).
+        bits: BitsStored.
+
+    Returns:
+        Values of the lowest bits, with their sign.
+
+    Raises:
+        UnreadableFile: If neighboring values are closer with the bits above BitsStored than without
+            them: those belong to the image.
+    """
+    unused = 8 * values.itemsize - bits
+    if not unused:
+        return values
+    stored = np.right_shift(np.left_shift(values, unused), unused)
+    if not np.array_equal(stored, values) and _variation(values) < _variation(stored):
+        raise UnreadableFile(
+            f"BitsStored {bits}, but the stored values need more bits (they go up to "
+            f"{values.max()}): a part of their brightness would be lost; export the series again"
+        )
+    return stored
+
+
+def _variation(values: NDArray[np.integer]) -> float:
+    """Return the sum of absolute differences between neighbors in rows and in columns."""
+    exact = values.astype(np.float64)
+    return float(sum(np.abs(np.diff(exact, axis=axis)).sum() for axis in (1, 2)))
