@@ -19,6 +19,9 @@ _EXPLICIT = pydicom.uid.ExplicitVRLittleEndian
 _PLAIN = (pydicom.uid.ImplicitVRLittleEndian, _EXPLICIT)
 _PIXEL_TAG = b"\xe0\x7f\x10\x00"
 _BYTES = {8: 1, 16: 2}
+# Share of neighbors from which unused bits belong to the image: measured 0.25 to 1.0 where they do,
+# below 0.001 with overlays, 0.02 where all bits are random.
+_CARRIES = 0.1
 
 
 def pixel_place(
@@ -130,14 +133,13 @@ def with_bits_stored(values: NDArray[np.integer], bits: int) -> NDArray[np.integ
         Values of the lowest bits, with their sign.
 
     Raises:
-        UnreadableFile: If neighboring values are closer with the bits above BitsStored than without
-            them: those belong to the image.
+        UnreadableFile: If the bits above BitsStored belong to the image.
     """
     unused = 8 * values.itemsize - bits
     if not unused:
         return values
     stored = np.right_shift(np.left_shift(values, unused), unused)
-    if not np.array_equal(stored, values) and _variation(values) < _variation(stored):
+    if not np.array_equal(stored, values) and _share_of_carries(values, stored, bits) > _CARRIES:
         raise UnreadableFile(
             f"BitsStored {bits}, but the stored values need more bits (they go up to "
             f"{values.max()}): a part of their brightness would be lost; export the series again"
@@ -145,7 +147,18 @@ def with_bits_stored(values: NDArray[np.integer], bits: int) -> NDArray[np.integ
     return stored
 
 
-def _variation(values: NDArray[np.integer]) -> float:
-    """Return the sum of absolute differences between neighbors in rows and in columns."""
-    exact = values.astype(np.float64)
-    return float(sum(np.abs(np.diff(exact, axis=axis)).sum() for axis in (1, 2)))
+def _share_of_carries(values: NDArray[np.integer], stored: NDArray[np.integer], bits: int) -> float:
+    """Return in how many neighbors of other unused bits these continue the stored ones.
+
+    Where brightness rises beyond BitsStored, the stored bits begin again at 0 and the next one is
+    set: the values themselves differ little. At the edge of an overlay they differ by a power of 2.
+    """
+    whole = values.astype(np.int64)
+    unused = whole - stored
+    carries = changes = 0
+    for axis in (1, 2):
+        is_change = np.diff(unused, axis=axis) != 0
+        is_near = np.abs(np.diff(whole, axis=axis)) < 2 ** (bits - 1)
+        changes += np.count_nonzero(is_change)
+        carries += np.count_nonzero(is_change & is_near)
+    return carries / max(changes, 1)
