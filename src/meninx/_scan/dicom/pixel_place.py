@@ -138,7 +138,7 @@ def with_bits_stored(values: NDArray[np.integer], bits: int) -> NDArray[np.integ
     unused = 8 * values.itemsize - bits
     if not unused:
         return values
-    stored = np.right_shift(np.left_shift(values, unused), unused)
+    stored: NDArray[np.integer] = np.right_shift(np.left_shift(values, unused), unused)
     if not np.array_equal(stored, values) and _share_of_carries(values, stored, bits) > _CARRIES:
         raise UnreadableFile(
             f"BitsStored {bits}, but the stored values need more bits (they go up to "
@@ -159,6 +159,6 @@ def _share_of_carries(values: NDArray[np.integer], stored: NDArray[np.integer], 
     for axis in (1, 2):
         is_change = np.diff(unused, axis=axis) != 0
         is_near = np.abs(np.diff(whole, axis=axis)) < 2 ** (bits - 1)
-        changes += np.count_nonzero(is_change)
-        carries += np.count_nonzero(is_change & is_near)
+        changes += int(is_change.sum())
+        carries += int((is_change & is_near).sum())
     return carries / max(changes, 1)
