@@ -7,6 +7,7 @@ SynthSeg, Billot et al. 2023).
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -157,7 +158,7 @@ def _tissue_levels(scan: Scan, volume: Float32Array) -> tuple[float, float, floa
     """
     values = _middle_of_head(scan, volume)
     # k-means in one dimension (Lloyd 1982), initialized at quantiles typical of T1.
-    means = np.quantile(values, (0.05, 0.4, 0.85))
+    means: NDArray[np.floating[Any]] = np.quantile(values, (0.05, 0.4, 0.85))
     for _ in range(50):
         nearest = np.searchsorted((means[1:] + means[:-1]) / 2, values)
         count = np.bincount(nearest, minlength=len(means))
@@ -172,8 +173,8 @@ def _tissue_levels(scan: Scan, volume: Float32Array) -> tuple[float, float, floa
 
 def _middle_of_head(scan: Scan, volume: Float32Array) -> Float32Array:
     """Return the intensities within 5 cm of the middle of the head, without air, shape (n,)."""
-    # No tissue is darker than air: without the 0, a volume of negative values would be all head.
-    head = volume > max(AIR * np.percentile(volume, 99), 0)
+    # Otherwise a volume of negative values would be all head.
+    head = (volume > AIR * np.percentile(volume, 99)) & (volume > 0)
     slices = np.flatnonzero(head.any(axis=(0, 1)))
     # The middle of the brain lies about 8 cm below the crown.
     level = max(int(slices[-1]) - 80, 0) if slices.size else 0
@@ -184,7 +185,7 @@ def _middle_of_head(scan: Scan, volume: Float32Array) -> Float32Array:
     ball = (grid[0] - x) ** 2 + (grid[1] - y) ** 2 + (grid[2] - level) ** 2 < 50**2
     if not (ball & head).any():
         raise _no_brain(scan, "found no tissue in the middle of the head")
-    return volume[ball & head]
+    return np.asarray(volume[ball & head])
 
 
 def _distance(mask: NDArray[np.bool_]) -> Float32Array:
