@@ -1,7 +1,9 @@
 import pytest
 from pydicom import Dataset
 
-from meninx._scan.dicom.acquisition import acquisition_of
+from meninx._scan.dicom.acquisition import acquisition_of, enhanced_acquisition
+from meninx._scan.dicom.values import FunctionalGroups
+from meninx._scan.sequence import other_contrast, sequence_of
 
 
 def code(**values: str | int) -> Dataset:
@@ -30,3 +32,38 @@ def test_an_agent_is_given_as_text_or_by_a_code(agent, codes, given):
     if codes is not None:
         dataset.ContrastBolusAgentSequence = codes
     assert acquisition_of(dataset).contrast_agent == given
+
+
+def enhanced(times: tuple[float, float, float | None], contrast: str, **values: str) -> Dataset:
+    """Return an item of functional groups, and the dataset it belongs to."""
+    tr, te, ti = times
+    inversion = {} if ti is None else {"InversionRecovery": "YES", "InversionTimes": [ti]}
+    group = Dataset()
+    group.MRTimingAndRelatedParametersSequence = [code(RepetitionTime=tr)]
+    group.MREchoSequence = [code(EffectiveEchoTime=te)]
+    group.MRModifierSequence = [code(**inversion)]
+    dataset = code(AcquisitionContrast=contrast, **values)
+    dataset.SharedFunctionalGroupsSequence = [group]
+    return dataset
+
+
+@pytest.mark.parametrize(
+    ("sequence", "dataset"),
+    [
+        ("FLAIR", enhanced((8900, 104, None), "FLUID_ATTENUATED", EchoPulseSequence="SPIN")),
+        ("FLAIR", enhanced((8900, 104, 2450), "FLUID_ATTENUATED")),
+        ("T2", enhanced((4200, 96, None), "T2", EchoPulseSequence="SPIN")),
+        ("T1", enhanced((2300, 2.9, 900), "T1", EchoPulseSequence="GRADIENT")),
+        ("T1", enhanced((4900, 2.9, None), "T1", EchoPulseSequence="GRADIENT")),
+        ("unknown", enhanced((640, 21, None), "T2_STAR", EchoPulseSequence="GRADIENT")),
+        ("unknown", enhanced((640, 21, None), "UNKNOWN", EchoPulseSequence="GRADIENT")),
+        ("unknown", enhanced((4600, 70, 155), "STIR")),
+        ("unknown", enhanced((21, 3.4, None), "TOF", EchoPulseSequence="GRADIENT")),
+        ("unknown", enhanced((2000, 30, None), "T1", EchoPlanarPulseSequence="YES")),
+    ],
+)
+def test_the_sequence_of_a_frame_of_an_enhanced_file(sequence, dataset):
+    groups = FunctionalGroups(Dataset(), dataset.SharedFunctionalGroupsSequence[0])
+    acquisition = enhanced_acquisition(dataset, groups)
+    assert sequence_of(acquisition) == sequence
+    assert bool(other_contrast(acquisition)) == (sequence == "unknown")
