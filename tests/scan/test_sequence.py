@@ -119,7 +119,14 @@ def test_words_for_a_contrast_agent(description):
         *("T1 s/c contraste", "T1 sans produit de contraste", "T1 unenhanced", "T1 w.o. contrast"),
         *("T1 Post. Fossa", "T1 post shunt", "T1 post biopsy", "T1 post stroke", "T1 post GK"),
         *("T1 post SRS", "T1 post craniotomy", "T1 high contrast", "T1 contrast optimized"),
-        *("T1 GADGET", "T1 AC-PC"),
+        *(
+            "T1 GADGET",
+            "T1 AC-PC",
+            "T1 pr?-contraste",
+            "T1 pr\ufffd KM",
+            "T1 pr\ufffde4 KM",
+            "T1 prÃ©-contraste",
+        ),
     ],
 )
 def test_words_that_name_no_contrast_agent(description):

@@ -17,10 +17,14 @@ _WITHOUT = (
     r"(without|w/o|wo|no|non|not|un(?=-?enh)|pre|prae|pra|before|ohne|kein\w*|vor|sans|sin|s/|sem|senza"
     r"|avant|antes|prima|voor|zonder|geen)"
 )
+# The same without the letter that is unknown or was decoded by another character set.
+_WITHOUT_LOST = r"pra?[^a-z0-9\s]{1,2}"
+# What `dicom.character_set` writes for a byte of an unknown character set.
+_UNKNOWN_LETTER = re.compile("\N{REPLACEMENT CHARACTER}[0-9a-f]{2}|\N{REPLACEMENT CHARACTER}")
 # Between the two, as in "prima del mdc" and "sans produit de contraste".
 _LINK = r"([ _.-]*(iv|ev|the|any|der|des|del?|d[io]|produit|mezzo|medio))*[ _.-]*"
 _NO_CONTRAST = re.compile(
-    rf"(?<![a-z]){_WITHOUT}{_LINK}({_AGENT}|c)(?![a-z])"
+    rf"(?<![a-z])({_WITHOUT}|{_WITHOUT_LOST}){_LINK}({_AGENT}|c)(?![a-z])"
     r"|(?<![a-z])o\.?[ _]*(km|kontrast\w*)(?![a-z])"
     rf"|(?<=[ _])-({_AGENT}|c)(?![a-z])"
     r"|(?<![a-z])c-(?![a-z0-9])"
@@ -78,5 +82,5 @@ def has_contrast(text: str) -> bool:
 
 def _plain(text: str) -> str:
     """Return a text in small letters without accents, and abbreviations without dots."""
-    text = without_accents(text.upper()).lower().strip()
+    text = _UNKNOWN_LETTER.sub("?", without_accents(text.upper()).lower().strip())
     return _DOTTED.sub(lambda found: "".join(filter(None, found.groups())), text)

@@ -1,7 +1,10 @@
+from io import BytesIO
+
 import pytest
-from pydicom import Dataset
+from pydicom import Dataset, dcmread, dcmwrite
 
 from meninx._scan.dicom.acquisition import acquisition_of, enhanced_acquisition
+from meninx._scan.dicom.character_set import mend_character_set
 from meninx._scan.dicom.values import FunctionalGroups
 from meninx._scan.sequence import other_contrast, sequence_of
 
@@ -32,6 +35,20 @@ def test_an_agent_is_given_as_text_or_by_a_code(agent, codes, given):
     if codes is not None:
         dataset.ContrastBolusAgentSequence = codes
     assert acquisition_of(dataset).contrast_agent == given
+
+
+@pytest.mark.parametrize("description", ["T1 prä KM", "T1 pré-contraste"])
+def test_native_t1_is_told_without_a_character_set(description):
+    item = code(RepetitionTime="500", EchoTime="10")
+    raw = BytesIO()
+    item.add_new("SeriesDescription", "LO", description)
+    item.SpecificCharacterSet = "ISO_IR 100"
+    dcmwrite(raw, item, implicit_vr=False, little_endian=True, enforce_file_format=False)
+    data = raw.getvalue().replace(b"ISO_IR 100", b"ISO_IR 6  ")
+    header = dcmread(BytesIO(data), force=True)
+    mend_character_set(header)
+    assert not acquisition_of(header).text.isascii()
+    assert sequence_of(acquisition_of(header)) == "T1"
 
 
 def enhanced(times: tuple[float, float, float | None], contrast: str, **values: str) -> Dataset:
