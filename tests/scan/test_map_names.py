@@ -163,3 +163,32 @@ def test_names_of_other_scans_are_warned_of(name, code):
 def test_ordinary_names_pass_without_a_word(name):
     assert refusal_by_bids_name(name) is None
     assert name_warnings(name) == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "sequence"),
+    [
+        ("DTI_study_031_T1.nii.gz", "T1"),
+        ("epi_044_T1.nii", "T1"),
+        ("fMRI_study_sub07_T1", "T1"),
+        ("ASL_021_T1.nii.gz", "T1"),
+        ("CSI_Miller_T1.nii.gz", "T1"),
+        ("perfusion_pat12_t1ce.nii", "T1c"),
+        ("DWI_study_031_T2.nii.gz", "T2"),
+        ("SWI_study_031_FLAIR.nii.gz", "FLAIR"),
+    ],
+)
+def test_the_name_of_a_study_before_a_person_is_no_contrast(name, sequence):
+    assert name_warnings(name) == ()
+    assert sequence_from_text(name) == sequence
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("DWI_b1000_T2.nii", "dti_T2.nii", "diffusion_weighted_T2.nii", "031_T1_dwi.nii"),
+        *("perfusion_pat12.nii", "DTI_64_dir_T2.nii", "T1_EPI.nii", "DTI_study_031.nii"),
+    ],
+)
+def test_the_contrast_itself_is(name):
+    assert [warning.code for warning in name_warnings(name)] == ["other_contrast"]

@@ -1,9 +1,9 @@
 import pytest
 
+from meninx._scan.contrast_agent import names_agent
 from meninx._scan.sequence import (
     Acquisition,
     contrast_warning,
-    names_agent,
     other_contrast,
     sequence_from_text,
     sequence_of,
@@ -67,6 +67,9 @@ def test_sequence_of_headers(expected, acquisition):
         "T1 mit KM, Kopf mit und ohne KM",
         "AX T1 FS POST OPTIC NERVES",
         "T1 STAR VIBE POST RADIAL",
+        *("T1 cor con cte", "3D T1 PostCon", "T1 tra m.d.c.", "T1 CIV", "T1 p.c. sag", "T1 PG"),
+        *("T1 enhanced", "T1 c/c", "T1 post fossa +C", "T1 post biopsy, post Gd", "T1 iv+"),
+        *("T1 KM-Gabe", "T1 con un contraste", "T1 após contraste", "T1 après injection"),
     ],
 )
 def test_words_for_a_contrast_agent(description):
@@ -97,6 +100,33 @@ def test_words_for_a_contrast_agent(description):
         "T1 BRAIN W/O & W CONTRAST",
         "T1 BRAIN WITHOUT AND WITH CONTRAST",
         "T1 Kopf ohne und mit KM",
+        *(
+            "T1 cor prima del mdc",
+            "T1 voor contrast",
+            "T1 pré-contraste",
+            "T1 prä KM",
+            "T1 prae KM",
+        ),
+        *(
+            "T1 o. KM",
+            "T1 oKM",
+            "T1 -KM",
+            "T1 -C",
+            "T1 S/ CONTRASTE",
+            "T1 s/cte",
+            "T1 c/s contraste",
+        ),
+        *("T1 s/c contraste", "T1 sans produit de contraste", "T1 unenhanced", "T1 w.o. contrast"),
+        *("T1 Post. Fossa", "T1 post shunt", "T1 post biopsy", "T1 post stroke", "T1 post GK"),
+        *("T1 post SRS", "T1 post craniotomy", "T1 high contrast", "T1 contrast optimized"),
+        *(
+            "T1 GADGET",
+            "T1 AC-PC",
+            "T1 pr?-contraste",
+            "T1 pr\ufffd KM",
+            "T1 pr\ufffde4 KM",
+            "T1 prÃ©-contraste",
+        ),
     ],
 )
 def test_words_that_name_no_contrast_agent(description):
@@ -105,7 +135,10 @@ def test_words_that_name_no_contrast_agent(description):
 
 @pytest.mark.parametrize(
     "agent",
-    ["Gadobutrol", "GADOVIST 1.0", "YES", "IV", "7.5 ml Dotarem", "0.1 mmol/kg Gd", "10 ml"],
+    [
+        *("Gadobutrol", "GADOVIST 1.0", "YES", "IV", "7.5 ml Dotarem", "0.1 mmol/kg Gd", "10 ml"),
+        *("Gadovist 1,0", "Dotarem 0,5 mmol/ml", "15 cc", "Unspecified contrast agent", "Testarem"),
+    ],
 )
 def test_values_that_name_an_agent(agent):
     assert names_agent(agent)
@@ -116,7 +149,17 @@ def test_values_that_name_an_agent(agent):
     [
         *("", " ", "NONE", "No", "N/A", "n.a.", "REMOVED", "ANONYMIZED", "without contrast", "w/o"),
         *("0", "0 ml", "0.0", "-", "--", "ohne", "kein KM", "sans", "NO CONTRAST", "Not given"),
-        "XXX",
+        *(
+            "patient refused",
+            "declined",
+            "Abgelehnt",
+            "pas de contraste",
+            "niet",
+            "néant",
+            "default",
+        ),
+        *("test", "planned", "noncontrast", "Non-Contrast", "ANON", "Gadovist 0 ml", "Gadovist 0"),
+        *("Dotarem 0.0 cc", "0ml ProHance", "cancelled", "Gd not given", "XXX"),
     ],
 )
 def test_values_that_name_no_agent(value):
@@ -216,7 +259,6 @@ def test_other_contrasts_by_their_names(text):
         ("T2, as a gradient echo", Acquisition(scanning_sequence=frozenset({"GR"}), text="T2")),
         ("PCASL", Acquisition(500, 10, text="pcasl")),
         ("PCASL", Acquisition(text="AX", protocol="pcasl")),
-        ("TR 1500 ms and TE 40 ms", Acquisition(1500, 40)),
     ],
 )
 def test_other_contrasts_by_headers(words, acquisition):
@@ -256,3 +298,152 @@ def test_names_of_people_are_no_other_contrast(name):
 @pytest.mark.parametrize("name", ["ax ute", "PETRA", "SWAN", "AX T2 SWAN"])
 def test_they_are_where_nothing_names_t1(name):
     assert other_contrast(Acquisition(text=name))
+
+
+SPIN, GRADIENT = frozenset({"SE"}), frozenset({"GR"})
+INVERTED, MPRAGE = frozenset({"SE", "IR"}), frozenset({"GR", "IR"})
+OF_EXAM = "MRI/MRA BRAIN DWI PERFUSION W CONTRAST"
+
+
+@pytest.mark.parametrize(
+    ("sequence", "acquisition"),
+    [
+        ("T1c", Acquisition(520, 11, None, SPIN, text="OTHER AX C+", protocol=OF_EXAM)),
+        ("T1", Acquisition(520, 11, None, SPIN, text="OTHER AX T1", protocol=OF_EXAM)),
+        ("T1", Acquisition(520, 11, None, SPIN, text="OTHER AX", protocol=OF_EXAM)),
+        ("T2", Acquisition(4400, 97, None, SPIN, text="Ax PROPELLER", protocol=OF_EXAM)),
+        ("unknown", Acquisition(None, None, None, SPIN, text="AX", protocol=OF_EXAM)),
+        ("T1c", Acquisition(520, 11, None, SPIN, text="AX", protocol="t1_se_tra_KM")),
+    ],
+)
+def test_the_protocol_of_the_exam_comes_after_words_and_times_of_the_series(sequence, acquisition):
+    assert sequence_of(acquisition) == sequence
+    assert bool(other_contrast(acquisition)) == (sequence == "unknown")
+
+
+@pytest.mark.parametrize(
+    ("sequence", "text"),
+    [
+        *(("T1", text) for text in ("t1_mprage_epi", "3D T1 fMRI", "T1 3D nav (DTI)", "T1 MRV")),
+        *(("T1", text) for text in ("T1_3D_perf", "sT1W_3D_TFE_fMRI", "T1 SPECTRO plan", "T1 ASL")),
+        *(("T2", text) for text in ("t2_tse_cor_epi", "T2 TSE medic", "T2 DTI ref")),
+        *(("FLAIR", text) for text in ("FLAIR diff. Lesion", "T2 FLAIR perf", "FLAIR MRA")),
+    ],
+)
+def test_purposes_beside_a_name_that_the_times_confirm(sequence, text):
+    times = {
+        "T1": (2200, 3.1, 880, MPRAGE),
+        "T2": (4300, 98, None, SPIN),
+        "FLAIR": (8800, 112, 2450, INVERTED),
+    }
+    acquisition = Acquisition(*times[sequence], text=text)
+    assert (sequence_of(acquisition), other_contrast(acquisition)) == (sequence, "")
+    elsewhere = Acquisition(*times["T2" if sequence == "T1" else "T1"], text=text)
+    assert other_contrast(elsewhere)
+
+
+def test_the_phase_of_an_agent_is_no_phase_contrast():
+    late = Acquisition(510, 10, None, SPIN, text="ax T1 delayed phase contrast")
+    assert (sequence_of(late), other_contrast(late)) == ("T1c", "")
+    assert other_contrast(Acquisition(20, 6, None, GRADIENT, text="3D phase contrast"))
+
+
+@pytest.mark.parametrize(
+    ("sequence", "acquisition"),
+    [
+        ("T2", Acquisition(1150, 91, None, SPIN, text="HASTE_tra")),
+        ("T2", Acquisition(1650, 85, None, SPIN)),
+        ("T2", Acquisition(4100, 63, None, SPIN, text="AX FSE")),
+        ("T1c", Acquisition(1150, 21, None, SPIN, text="3D black blood +C")),
+        ("T1c", Acquisition(1450, 35, None, SPIN, contrast_agent=True, text="VISTA")),
+        ("T1", Acquisition(1700, 24, 280, INVERTED, text="Ax T1 FLAIR")),
+        ("T1", Acquisition(3100, 10, 240, INVERTED, text="Ax T1 FLAIR")),
+        ("T1", Acquisition(4900, 2.9, None, MPRAGE, text="MP2RAGE_UNI_Images")),
+        ("T1", Acquisition(4900, 2.9, None, MPRAGE, text="UNI-DEN")),
+        ("T1", Acquisition(3600, 2.6, 1500, MPRAGE)),
+        ("T1", Acquisition(5.1, 2.3, 12, GRADIENT)),  # fat suppression
+        ("FLAIR", Acquisition(5900, 102, 1430, INVERTED, text="AX FIR")),
+        ("FLAIR", Acquisition(4000, 170, 1390, INVERTED)),  # 64 mT
+        ("unknown", Acquisition(300, 10.5, None, GRADIENT)),
+        ("unknown", Acquisition(1500, 12, None, SPIN)),
+        ("unknown", Acquisition(1450, 64, None, SPIN)),
+        ("unknown", Acquisition(2600, 50, None, SPIN)),
+        ("unknown", Acquisition(2100, 20, None, frozenset({"IR"}))),
+    ],
+)
+def test_times_near_those_of_the_four_are_no_other_contrast(sequence, acquisition):
+    assert (sequence_of(acquisition), other_contrast(acquisition)) == (sequence, "")
+
+
+@pytest.mark.parametrize(
+    "acquisition",
+    [
+        Acquisition(2600, 16, None, SPIN),  # proton density
+        Acquisition(620, 21, None, GRADIENT),  # T2*
+        Acquisition(4800, 72, 155, INVERTED, text="T2 FS IR"),
+        Acquisition(4800, 72, 155, INVERTED),  # STIR
+        Acquisition(3.4, 0.07, None, GRADIENT, text="T1"),  # ultrashort echo
+        Acquisition(3200, 720, None, SPIN, text="T2 cor"),  # myelography
+        Acquisition(2100, 30, None, frozenset({"EP"})),
+    ],
+)
+def test_times_far_from_those_of_the_four_are_another_contrast(acquisition):
+    assert sequence_of(acquisition) == "unknown"
+    assert other_contrast(acquisition)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "PCA",
+            "DCE 12",
+            "TWIST",
+            "VFA FA2",
+            "CINE",
+            "PETRA",
+            "UTE",
+            "INFLOW",
+            "Circle of Willis",
+        ),
+        *("s3DI_MC_HR", "Qflow_aqueduct", "CSF flow", "4D flow", "VENC 5", "PC VENOUS", "fl2d_pc"),
+        *("B-TFE", "sBTFE", "TRUE FISP", "SSFP", "BASG", "PSIF", "DESS", "FGATIR", "FGATIR T1"),
+        *("ax head *fi3d1r", "true *tfi2d1_192", "ax iac *ci3d1rs", "MTC on", "DESPOT1"),
+    ],
+)
+def test_other_contrasts_whose_times_are_those_of_t1(text):
+    acquisition = Acquisition(21, 3.4, None, GRADIENT, text=f"M_FFE M FFE {text}")
+    assert sequence_of(acquisition) == "unknown"
+    assert other_contrast(acquisition)
+
+
+@pytest.mark.parametrize(
+    ("text", "tr", "te", "ti", "kinds"),
+    [
+        ("DIR", 7400, 310, 2600, INVERTED),
+        ("t2 double IR", 7400, 310, 3000, INVERTED),
+        ("COR PSIR", 5100, 12, 410, INVERTED),
+        ("MESE", 2100, 82, None, SPIN),
+        ("CPMG T2", 2100, 82, None, SPIN),
+        ("MR myelo", 2900, 410, None, SPIN),
+    ],
+)
+def test_other_contrasts_whose_times_are_those_of_flair_t1_and_t2(text, tr, te, ti, kinds):
+    acquisition = Acquisition(tr, te, ti, kinds, text=text)
+    assert sequence_of(acquisition) == "unknown"
+    assert other_contrast(acquisition)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "T1 flow comp",
+        "SAG +C flow comp",
+        "Willis T1",
+        "T1 venous phase",
+        "T1 Petra",
+        "angiofibroma T1",
+    ],
+)
+def test_words_that_may_be_other_contrasts_are_not_beside_t1(text):
+    assert other_contrast(Acquisition(520, 11, None, SPIN, text=text)) == ""

@@ -285,33 +285,82 @@ WATER_WORDS = word_set("W WATER WASSER EAU AGUA ACQUA")
 FAT_WORDS = word_set("F FAT FETT GRAISSE GRASA GORDURA GRASSO")
 # Words after FAT for fat suppression.
 SUPPRESSED_BEGINNINGS = ("SAT", "SUP", "FREE", "SEP", "NULL", "FS")
+# Brands of contrast agents.
+AGENT_BRANDS = word_tuple(
+    """
+    ablavar artirem clariscan cyclolux dotarem elucirem eovist gadavist gadovist magnevist
+    multihance omniscan optimark pixxoscan primovist prohance vasovist vueway
+    """
+)
+# After "post": what is not a contrast agent, as beginnings of regular expressions.
+NOT_AFTER_POST = word_tuple(
+    r"""
+    ablat arrest biops bx\b chemo coil\b corr crani?ect craniot dbs\b ect\b embol evd\b fossa gamma
+    gk\b gkrs\b ictal\b implant infar laser litt\b meal mort natal op\b operat partum\b proc rad\b
+    radiat radio resec rt\b rtx\b seizure shunt srs\b srt\b stereot stroke surg tbi\b therap thromb
+    tpa\b trauma treat tx\b vps?\b xrt\b
+    """
+)
+# Values of ContrastBolusAgent that name no agent, as regular expressions.
+NO_AGENT_VALUES = word_tuple(
+    r"""
+    anon\w* aucun\w* blank declined default de-?ident\w* deleted empty f false geen kein\w* n n/a na
+    nativ\w* neant nein nenhum\w* nessun\w* niet nil ning\w* no non non-?contrast\w* none not nul
+    null ohne pas plain planned pre redacted removed sans select\w* sem senza sin tbd test to\sbe
+    unbekannt unenhanced unknown unused without w/o wo zonder
+    """
+)
 # Other contrasts than T1, T1c, T2 and FLAIR, as regular expressions. Those of `NEVER_FLAIR` count
 # also beside FLAIR: some diffusion is prepared by an inversion. Deep Resolve is a
 # reconstruction, and cameras name photographs DSC_0001.
-_DIFFUSION = r"DWI(?:BS)? DTI DKI DSI DW~SSH DIFF DIFFUSI\w* DIFFUSAO DIFUSI\w* DIFUSAO E?ADC"
+_DIFFUSION = r"DWI(?:BS)? DW~SSH E?ADC"
+_FOR_DIFFUSION = r"DTI DKI DSI DIFF DIFFUSI\w* DIFFUSAO DIFUSI\w* DIFUSAO"
 _SUSCEPTIBILITY = r"SWIP? VENBOLD SUSCEPTIB\w* SUSZEPTIB\w* SUSCETT\w*"
 _FUNCTION = r"FMRI FMRT IRMF RMF BOLD RESTING~STATE EPFID\w*"
 _PERFUSION = r"PERF PERFUSI\w* PERFUSAO [PVC]{0,2}ASL ARTERIAL~SPIN\w* SPIN~LABEL\w* DSC(?!~\d{3})"
-_ANGIOGRAPHY = r"TOF ANGIO(?!MA|CENTR|PAT|SARC)\w* MRA MRV TIME~OF~FLIGHT TEMPS~DE~VOL FLUGZEIT"
-NEVER_FLAIR = " ".join([_DIFFUSION, _SUSCEPTIBILITY, _FUNCTION, _PERFUSION, _ANGIOGRAPHY])
+_ANGIOGRAPHY = r"ANGIO(?!MA|CENTR|FIBRO|LIPO|PAT|SARC)\w* MRA MRV"
+_INFLOW = r"TOF TIME~OF~FLIGHT TEMPS~DE~VOL FLUGZEIT S?3DI~MC"
+# Beside a name and times that agree these are what the series was acquired for: "T1 fMRI".
+PURPOSES_OF_CONTRASTS = (
+    " ".join([_FOR_DIFFUSION, _SUSCEPTIBILITY, _FUNCTION, _PERFUSION, _ANGIOGRAPHY])
+    + r"""
+    APTW? CEST CSI EPI ESPECTRO\w* MRSI PHASE~CONTRAST SPECTRO\w* SPEKTRO\w* SPETTRO\w*
+"""
+)
+NEVER_FLAIR = " ".join(
+    [
+        *(_DIFFUSION, _FOR_DIFFUSION, _SUSCEPTIBILITY, _FUNCTION, _PERFUSION),
+        *(_ANGIOGRAPHY, _INFLOW, r"DOUBLE~IR DOUBLE~INVERSION\w*"),
+    ]
+)
+# SequenceName of Siemens: fi3d is TOF, tfi TrueFISP, ci3d CISS, ps3d PSIF, de3d DESS.
 OTHER_CONTRASTS = (
     NEVER_FLAIR
     + r"""
-    NODDI IVIM HARDI DMRI (?<!DEEP\s)RESOLVE TRACEW QSM T2~\* T2~STARW? T2~STERN EP2D\w* EPI
-    EP~B\d* EPSE\w* CEMRA VENOGRA\w* FLEBO\w* PHLEBO\w* TRICKS INHANCE PC~ANGIO\w* PC3D
-    PHASE~CONTRAST FLOW~ENCOD\w* FLOW~QUANT\w* STIR (?:T1|T2|PD)~MAP(?:S|PING)? T1~RHO\w* CEST
-    APTW? MRSI CSI SPECTRO\w* SPEKTRO\w* ESPECTRO\w* SPETTRO\w* ELASTO\w* CISS FIESTA TRUE?FI\w*
-    B~FFE BSSFP DOUBLE~INVERSION\w* DIR~SPACE SPACE~DIR DIR~CUBE CUBE~DIR DIR~3D 3D~DIR ZTE
-    BLACK~BONE FIELD~MAP\w* B[01]~MAP\w* MRF FINGERPRINT\w* MDME QALAS MTR MTSAT
-    MEGRE SBREF INV[12] TAGGING MW[FI] M0SCAN
+    3D~DIR 4D~FLOW 4D~TRAK APTW? B[01]~MAP\w* BASG BLACK~BONE BSSFP CEMRA CEST CI3D\w* CISS
+    CISTERNOGR\w* CPMG CSI CUBE~DIR DE3D\w* DESPOT DIR~3D DIR~CUBE DIR~SPACE DMRI ELASTO\w* EP2D\w*
+    EPI EPSE\w* EP~B\d* ESPECTRO\w* FGATIR FI[23]D\w* FIELD~MAP\w* FIESTA FINGERPRINT\w* FLEBO\w*
+    FLOW~ENCOD\w* FLOW~QUANT\w* HARDI INHANCE INV[12] IVIM M0SCAN MDME MEGRE MRF MRSI MR~MYELO MTR
+    MTSAT MW[FI] MYELOGR\w* NODDI PBSG PC3D PC~ANGIO\w*
+    (?<!ARTERIAL\s)(?<!DELAYED\s)(?<!EARLY\s)(?<!LATE\s)(?<!VENOUS\s)PHASE~CONTRAST PHLEBO\w*
+    PS3D\w* PSIF QALAS QSM Q~FLOW\w* RELAXOMET\w* (?<!DEEP\s)RESOLVE SBREF S?B~FFE S?B~TFE SPACE~DIR
+    SPECTRO\w* SPEKTRO\w* SPETTRO\w* SSFP STIR (?:T1|T2|PD)~MAP(?:S|PING)? T1~RHO\w* T2~\* T2~STARW?
+    T2~STERN TAGGING TFI[23]D\w* TRACEW TRICKS TRUE?FI\w* TRUE~FISP VENC VENOGRA\w* ZTE
 """
 )
 # These count only where no word names T1, T2 or FLAIR; some are also names of people.
 FAINT_CONTRASTS = r"""
-    PD PDWI? PDT2 DPW? PROTON\w* DENSIDADE? DENSITE DENSITA DW TRACE B~(?:[5-9]|[1-4]\d)00 PSIR
-    DIR(?!~\d) CINE DCE TWIST PCA VENO\w* MAGNITUDE\d? MP2RAGE UNIT1 MRE MRS FUNC FUNCTIONAL RESTING
-    B0 VFA MTS IRT1 TB1\w* RB1\w* FUNKTIONEL\w* FONCTIONNEL\w* FUNCIONAL FUNZIONAL\w* FUNCTIONEEL
-    TASK REST UTE PETRA SWAN MESE MAGIC TRANCE
+    [23]D~PC ARTERES ARTERIEN ARTERIES B0 BAL(?:ANCED)? B~(?:[5-9]|[1-4]\d)00 CINE COSMIC COW DCE
+    DESS DIR(?!~(?:\d|AP|LR|PA|RL)) DW FL[23]D~PC FLOW(?!~(?:COMP|DIVERT|VOID)) FONCTIONNEL\w* FUNC
+    FUNCIONAL FUNCTIONAL FUNCTIONEEL FUNKTIONEL\w* FUNZIONAL\w* IHMT INFLOW IRT1 MAGIC MAG~IMAGES
+    MESE MRE MRS MTC?~(?:OFF|ON) MTS MULTI~ECHO~GRE NEUROMELANIN NM~MRI PCA PERMEAB\w* PETRA PSIR
+    QUIPSS\w* RB1\w* RESTING SWAN TB1\w* TRANCE TWIST UTE VENEN VENES VENO\w*(?!~PHASE) VFA WILLIS
+    WM~NULL\w*
+"""
+# And these only where times fit none of the four either.
+FAINTEST_CONTRASTS = r"""
+    DENSIDADE? DENSITA DENSITE DPW? MAGNITUDE\d? MP2RAGE PD PDT2 PDWI? PROTON\w* REST TASK TRACE
+    UNIT1
 """
 # Before the name of another contrast: "T1 post perfusion", "T1 registered to DWI", "no SWI".
 BEFORE_OTHER_CONTRASTS = (

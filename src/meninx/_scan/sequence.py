@@ -6,77 +6,59 @@
 import re
 from dataclasses import dataclass
 
+from meninx._scan.contrast_agent import has_contrast
 from meninx._scan.header_words import (
     BEFORE_OTHER_CONTRASTS,
     FAINT_CONTRASTS,
+    FAINTEST_CONTRASTS,
     NEVER_FLAIR,
     OTHER_CONTRASTS,
+    PURPOSES_OF_CONTRASTS,
     whole_words,
 )
 from meninx._scan.relevance import normalized
 from meninx._scan.scan import Sequence
 from meninx._scan.warning import ScanWarning
 
-# Names of series: Siemens writes "tirm" and "dark fluid" for FLAIR, BraTS "t2f".
-_FLAIR = re.compile(r"flair|tirm|dark[ _-]?fluid|(?<![a-z0-9])t2f(?![a-z0-9])")
+# Names of series: Siemens writes "tirm" and "dark fluid" for FLAIR, BraTS "t2f"; FLUID_ATTENUATED
+# is a value of AcquisitionContrast.
+_FLAIR = re.compile(
+    r"flair|tirm|dark[ _-]?fluid|fluid[ _-]?attenuated|(?<![a-z0-9])t2f(?![a-z0-9])"
+)
 _T1_FLAIR = re.compile(r"t1[ _-]*(w[ _-]*)?flair")
-# In English, German, French, Spanish, Portuguese, Italian and Dutch.
-_AGENT = r"(contrast\w*|kontrast\w*|contraste|gd|gad\w*|km|mdc|inj(ect\w*)?|inyec\w*|iniez\w*)"
-_WITHOUT = (
-    r"(without|w/o|wo|no|non|pre|before|ohne|kein\w*|vor|sans|sin|sem|senza|avant|antes|zonder"
-    r"|geen)"
-)
-_NO_CONTRAST = re.compile(
-    rf"(?<![a-z]){_WITHOUT}[ _-]*(iv[ _-]*)?({_AGENT}(?![a-z])|c(?![a-z]))"
-    r"|(?<![a-z])c-(?![a-z0-9])"
-)
-# A protocol of both kinds of series says nothing of this one.
-_OF_BOTH = rf"(?![a-z])([ _-]*(iv[ _-]*)?{_AGENT})?"
-_AND = "(/|&|und|et|e|y|en)"
-_BOTH = re.compile(
-    rf"(?<![a-z])w(ith)?[ _]*(/|&|and|or)?[ _]*(w/?o|without){_OF_BOTH}"
-    rf"|(?<![a-z])(w/?o|without)[ _]*(/|&|and|or)?[ _]*w(ith)?{_OF_BOTH}"
-    rf"|(?<![a-z])(mit|avec|con|com|met)[ _]*{_AND}[ _]*(ohne|sans|senza|sin|sem|zonder){_OF_BOTH}"
-    rf"|(?<![a-z])(ohne|sans|senza|sin|sem|zonder)[ _]*{_AND}[ _]*(mit|avec|con|com|met){_OF_BOTH}"
-)
-# After "post": what is not a contrast agent.
-_OTHER_AFTER = (
-    r"(?![ _-]*((op|rt|xrt|tx|rad|radiation|partum|ictal)(?![a-z])"
-    r"|operat|surg|resec|radioth|treat|therap|chemo|trauma|mort))"
-)
-_CONTRAST = re.compile(
-    r"t1(w)?[-_ ]?(c|ce|gd|km)(?![a-z]|-spine)"
-    rf"|t1(w)?[-_ ]?post(?![a-z]){_OTHER_AFTER}"
-    rf"|(?<![a-z])post(?![a-z]){_OTHER_AFTER}"
-    rf"|(?<![a-z])(post)?({_AGENT}|ce)(?![a-z])"
-    r"|(?<![a-z])(dotarem|gadovist|gadavist|magnevist|multihance|prohance|omniscan|primovist|eovist"
-    r"|clariscan|elucirem|vueway|pixxoscan|cyclolux|artirem|optimark|vasovist|ablavar)"
-    r"|\+ ?c(?![a-z])|(?<![a-z0-9])c ?\+"
-)
-_T1 = re.compile(r"(?<![a-z0-9])t1(?!rho)|mprage|mp-rage|bravo|spgr")
-_T2 = re.compile(r"(?<![a-z0-9])t2(?! ?(\*|star|_star))")
+# Philips writes a letter before them: "sT1W_3D_TFE".
+_START = "(?<![a-z0-9])(?:[des](?=t[12]w))?"
+_T1 = re.compile(rf"{_START}t1(?!rho)|mprage|mp-rage|bravo|spgr")
+_T2 = re.compile(rf"{_START}t2(?! ?(\*|star|_star))")
 # Names of scans are run together, as in "AxDWI", "3DTOF" and "rsfMRI".
-_TOGETHER = "(?:[23]D|AX|AXIAL|SAG|COR|TRA|RS|SS|HR)?"
+_TOGETHER = "(?:[234]D|AX|AXIAL|SAG|COR|TRA|RS|SS|HR)?"
 _OTHER = whole_words(OTHER_CONTRASTS, _TOGETHER)
 _NEVER_FLAIR = whole_words(NEVER_FLAIR, _TOGETHER)
+_PURPOSE = whole_words(PURPOSES_OF_CONTRASTS, _TOGETHER)
 _FAINT = whole_words(FAINT_CONTRASTS, _TOGETHER)
+_FAINTEST = whole_words(FAINTEST_CONTRASTS, _TOGETHER)
 _BEFORE_OTHER = re.compile(rf"(?<![A-Z])({BEFORE_OTHER_CONTRASTS}) $")
+# After the name of a study: the number or name of a person, and the sequence of a file, as in
+# "DTI_study_007_T1.nii.gz". Images of diffusion and perfusion are also called T2.
+_OF_STUDY = re.compile(
+    r" (?:.* )?(?:(?!B?\d+00 )(?:[A-Z]*\d{2,}|[A-Z]{4,}\d*) (?:.* )?"
+    r"(?:T1(?:[WCN]|CE|GD)?|FLAIR|MPRAGE)"
+    r"|(?:0\d+|STUDY|SUBJ\w*|PAT\w*|CASE)\d* (?:.* )?T2[WF]?)(?: [A-Z]{2,4}){0,2}"
+)
 # A gradient echo called T2 is T2*: "t2_fl2d_tra_hemo" of Siemens, "AX T2 GRE" of GE, "T2_FFE".
 _GRADIENT_ECHO = re.compile(
     r"(?<![a-z])(gre|ffe|fl[23]d|merge|medic|swan|ha?emo|eg|gradient\w*)(?![a-z])"
 )
-# An inversion this short cancels the signal of fat (STIR), ms; FLAIR's is above 1500.
-_SHORT_INVERSION = 300
-# A long repetition with an echo this short is weighted by proton density, ms.
-_LONG_REPETITION, _SHORT_ECHO = 1800, 40
-
-# Values of ContrastBolusAgent that name no agent.
-_NO_AGENT = re.compile(
-    r"(no|non|none|not|nil|null|nein|na|n/a|n\.a\.?|without|w/o|wo|kein\w*|ohne|sans|aucun\w*|sin"
-    r"|ning\w*|sem|nenhum\w*|senza|nessun\w*|zonder|geen|nativ\w*|pre|unenhanced|false|f|n|x+|unknown|unbekannt"
-    r"|removed|deleted|redacted|blank|empty|anonym\w*|deident\w*|de-ident\w*)(?![a-z])"
-    r"|[0.,]+ *(ml|cc|mmol\w*)?(?![0-9a-z.,])|[^a-z0-9]+$"
-)
+# An inversion this short cancels the signal of fat (STIR), ms; FLAIR's is above 1300. That of a
+# gradient echo below the second value only suppresses fat.
+_SHORT_INVERSION, _PREPARATION = 300, 100
+# A long repetition with a spin echo this short is weighted by proton density, ms. Shorter echoes
+# are those of gradient echoes.
+_LONG_REPETITION, _SHORT_ECHO, _SHORTEST_SPIN_ECHO = 1800, 40, 5
+# Echoes this short show bone (UTE, ZTE), and this long only fluids (myelography), ms.
+_ULTRASHORT_ECHO, _ECHO_OF_FLUIDS = 0.5, 600
+# A gradient echo this long is weighted by T2*, ms.
+_T2_STAR_ECHO = 15
 _PROTON_DENSITY = re.compile(r"(?<![a-z])(pd(w|wi)?|dp|proton\w*)(?![a-z])")
 
 
@@ -131,15 +113,14 @@ def sequence_of(acquisition: Acquisition) -> Sequence:
     if sequence == "unknown" or (sequence == "T2" and named == "FLAIR"):
         # Without TI in the header, FLAIR has the times of T2, and only the description differs.
         sequence = named
-    if sequence == "T1" and (acquisition.contrast_agent or _has_contrast(acquisition.whole_text)):
-        return "T1c"
-    return sequence
+    return "T1c" if sequence == "T1" and _is_enhanced(acquisition) else sequence
 
 
 def other_contrast(acquisition: Acquisition) -> str:
     """Return what says that a contrast is none of T1, T1c, T2 and FLAIR.
 
-    Where headers are only silent, the sequence may be recognized from the slices.
+    Where headers are only silent, or times only near those of the four, the sequence may be
+    recognized from the slices.
 
     Args:
         acquisition: Header values; of a file without any, its name as the text.
@@ -150,14 +131,14 @@ def other_contrast(acquisition: Acquisition) -> str:
     word = _other_word(acquisition)
     if word or sequence_of(acquisition) != "unknown":
         return word
-    tr, te = acquisition.repetition_time, acquisition.echo_time
-    if tr is not None and te is not None:
-        return f"TR {tr:.4g} ms and TE {te:.4g} ms"
     text = acquisition.whole_text
     if _is_gradient_echo(acquisition) and _T2.search(text):
         return "T2, as a gradient echo"
-    faint = _FAINT.search(normalized(text))
-    return faint[0] if faint and not _names_one(text) else ""
+    if not _names_one(text):
+        faint = _FAINT.search(normalized(text)) or _FAINTEST.search(normalized(text))
+        if faint:
+            return faint[0]
+    return _foreign_times(acquisition)
 
 
 def contrast_warning(acquisition: Acquisition) -> ScanWarning | None:
@@ -182,17 +163,10 @@ def contrast_warning(acquisition: Acquisition) -> ScanWarning | None:
 
 def sequence_from_text(text: str) -> Sequence:
     """Return the sequence named in a description or file name, else `unknown`."""
-    text = text.lower()
-    is_t1, is_t2 = bool(_T1.search(text)), bool(_T2.search(text))
     if is_other_contrast(text):
         return "unknown"
-    if _FLAIR.search(text) and not _T1_FLAIR.search(text):
-        return "FLAIR"
-    if is_t1 == is_t2:
-        return "unknown"
-    if is_t2:
-        return "T2"
-    return "T1c" if _has_contrast(text) else "T1"
+    named = _weighting(text.lower())
+    return "T1c" if named == "T1" and has_contrast(text) else named
 
 
 def is_other_contrast(text: str) -> bool:
@@ -200,43 +174,105 @@ def is_other_contrast(text: str) -> bool:
     return bool(_other_word_of(text.lower()))
 
 
+def _weighting(text: str) -> Sequence:
+    """Return T1, T2 or FLAIR as a text, in small letters, names it; else `unknown`."""
+    if _FLAIR.search(text) and not _T1_FLAIR.search(text):
+        return "FLAIR"
+    is_t1, is_t2 = bool(_T1.search(text)), bool(_T2.search(text))
+    if is_t1 == is_t2:
+        return "unknown"
+    return "T2" if is_t2 else "T1"
+
+
 def _other_word(acquisition: Acquisition) -> str:
     """Return what names another contrast whatever the times are; empty if nothing does."""
     if acquisition.b_value:
         return f"a b-value of {acquisition.b_value:.4g}"
-    # The series' own words count: GE's ProtocolName is that of the whole exam.
-    own = acquisition.text.lower()
-    word = _other_word_of(own)
+    own, times = acquisition.text.lower(), _from_times(acquisition)
+    word = _other_word_of(own, agreed=_agree(_weighting(own), times))
     if not word and not _names_one(own):
-        word = _other_word_of(acquisition.whole_text)
+        faint = _FAINT.search(normalized(own))
+        word = faint[0] if faint else ""
+        # GE's ProtocolName is that of the whole exam: the series' own words and times come first.
+        if not word and times == "unknown":
+            word = _other_word_of(acquisition.whole_text)
     return word or _other_by_times(acquisition)
+
+
+def _agree(named: Sequence, times: Sequence) -> bool:
+    """Return whether a name and times are of one sequence; FLAIR without TI has those of T2."""
+    return named != "unknown" and (named == times or (named == "FLAIR" and times == "T2"))
 
 
 def _other_by_times(acquisition: Acquisition) -> str:
     """Return another contrast that times and ScanningSequence tell whatever the names are."""
+    echo_time = acquisition.echo_time
+    if echo_time and not _ULTRASHORT_ECHO <= echo_time < _ECHO_OF_FLUIDS:
+        return f"TE {echo_time:.4g} ms"
     if _from_times(acquisition) == "T1":
         return ""
-    text, inversion_time = acquisition.whole_text, acquisition.inversion_time or 0
+    text = acquisition.whole_text
+    if _is_stir(acquisition):
+        return "STIR"
     if _FLAIR.search(text):
-        return "STIR" if 0 < inversion_time < _SHORT_INVERSION else ""
+        return ""
     if "EP" in acquisition.scanning_sequence:
         return "echo-planar imaging"
-    tr, te = acquisition.repetition_time or 0, acquisition.echo_time
-    has_short_echo = tr > _LONG_REPETITION and te is not None and te < _SHORT_ECHO
     named = _PROTON_DENSITY.search(text) or (_T2.search(text) and not _T1.search(text))
-    return "proton density" if has_short_echo and not inversion_time and named else ""
+    return "proton density" if named and _has_times_of_density(acquisition) else ""
 
 
-def _other_word_of(text: str) -> str:
-    """Return the word of a text, in small letters, that names another contrast; empty if none."""
+def _is_stir(acquisition: Acquisition) -> bool:
+    """Return whether a short inversion cancels fat, where neither T1 nor a gradient echo is."""
+    text, inversion_time = acquisition.whole_text, acquisition.inversion_time or 0
+    if not 0 < inversion_time < _SHORT_INVERSION or "GR" in acquisition.scanning_sequence:
+        return False
+    if "IR" not in acquisition.scanning_sequence and not _FLAIR.search(text):
+        return False
+    return not _T1.search(text)
+
+
+def _has_times_of_density(acquisition: Acquisition) -> bool:
+    """Return whether TR is long and TE short, without an inversion."""
+    tr, te = acquisition.repetition_time, acquisition.echo_time
+    inverted = acquisition.inversion_time or "IR" in acquisition.scanning_sequence
+    if tr is None or te is None or inverted:
+        return False
+    return tr > _LONG_REPETITION and te < _SHORT_ECHO
+
+
+def _foreign_times(acquisition: Acquisition) -> str:
+    """Return the times, of a series that nothing names, if they are far from all four."""
+    tr, te = acquisition.repetition_time, acquisition.echo_time
+    if tr is None or te is None:
+        return ""
+    if "GR" in acquisition.scanning_sequence:
+        foreign = te >= _T2_STAR_ECHO
+    else:
+        foreign = te >= _SHORTEST_SPIN_ECHO and _has_times_of_density(acquisition)
+    return f"TR {tr:.4g} ms and TE {te:.4g} ms" if foreign else ""
+
+
+def _other_word_of(text: str, *, agreed: bool = False) -> str:
+    """Return the word of a text that names another contrast; empty if none.
+
+    Args:
+        text: A description or a file name, in small letters.
+        agreed: Whether it also names a sequence that the times confirm.
+
+    Returns:
+        The word, or T2*.
+    """
     words = normalized(text)
     pattern = _NEVER_FLAIR if _FLAIR.search(text) else _OTHER
     for found in pattern.finditer(words):
+        before, after = words[: found.start()], words[found.end() :]
         # "T1 post perfusion" and "T1 to DWI" are T1.
-        if not _BEFORE_OTHER.search(words[: found.start()]):
+        is_aside = _BEFORE_OTHER.search(before) or (agreed and _PURPOSE.fullmatch(found[0]))
+        if not is_aside and (before or not _OF_STUDY.fullmatch(after)):
             return found[0]
     t2_star = _T2.search(text) and _GRADIENT_ECHO.search(text) and not _FLAIR.search(text)
-    return "T2*" if t2_star else ""
+    return "T2*" if t2_star and not agreed else ""
 
 
 def _names_one(text: str) -> bool:
@@ -245,29 +281,19 @@ def _names_one(text: str) -> bool:
 
 
 def _named(acquisition: Acquisition) -> Sequence:
-    """Return the sequence that descriptions name, the series' own first."""
-    own = sequence_from_text(acquisition.text)
-    named = own if own != "unknown" else sequence_from_text(acquisition.whole_text)
+    """Return the weighting that descriptions name, the series' own first."""
+    own = _weighting(acquisition.text.lower())
+    named = own if own != "unknown" else _weighting(acquisition.whole_text)
     return "unknown" if named == "T2" and _is_gradient_echo(acquisition) else named
 
 
-def names_agent(value: str) -> bool:
-    """Return whether a header's value for the contrast agent says that one was given.
-
-    Args:
-        value: ContrastBolusAgent, or the like.
-
-    Returns:
-        Whether it names an agent; not for a dose of 0, "none" in any words, or what
-        de-identification leaves.
-    """
-    return bool(value.strip()) and _NO_AGENT.match(value.strip().lower()) is None
-
-
-def _has_contrast(text: str) -> bool:
-    """Return whether a description says that a contrast agent was given."""
-    text = _BOTH.sub(" ", text)
-    return bool(_CONTRAST.search(text)) and not _NO_CONTRAST.search(text)
+def _is_enhanced(acquisition: Acquisition) -> bool:
+    """Return whether headers or descriptions say that a contrast agent was given."""
+    if acquisition.contrast_agent:
+        return True
+    # A protocol that names no sequence is that of the exam: "MRI BRAIN WITH CONTRAST".
+    of_exam = acquisition.text and not _names_one(acquisition.protocol.lower())
+    return has_contrast(acquisition.text if of_exam else acquisition.whole_text)
 
 
 def _is_gradient_echo(acquisition: Acquisition) -> bool:
@@ -276,32 +302,40 @@ def _is_gradient_echo(acquisition: Acquisition) -> bool:
 
 
 def _from_times(acquisition: Acquisition) -> Sequence:
-    """Return the sequence according to TR, TE and TI alone."""
-    tr, te, ti = (
-        acquisition.repetition_time,
-        acquisition.echo_time,
-        acquisition.inversion_time,
-    )
+    """Return the sequence according to TR, TE and TI; an agent makes longer TR those of T1."""
+    tr, te = acquisition.repetition_time, acquisition.echo_time
     if tr is None or te is None or "EP" in acquisition.scanning_sequence:
         return "unknown"
-    if ti:
+    gradient_echo = _is_gradient_echo(acquisition)
+    ti = acquisition.inversion_time or 0
+    if ti and not (gradient_echo and ti < _PREPARATION):
         return _with_inversion(tr, te, ti)
     if "IR" in acquisition.scanning_sequence:
-        return "unknown"
-    return _without_inversion(tr, te, gradient_echo=_is_gradient_echo(acquisition))
+        # MPRAGE and the uniform image of MP2RAGE, of two inversions.
+        return "T1" if gradient_echo and te <= 8 else "unknown"
+    if gradient_echo:
+        # Spoiled gradient echo: T2* weighting increases with echo time.
+        return "T1" if tr <= 1000 and te <= 8 else "unknown"
+    return _of_spin_echo(tr, te, enhanced=_is_enhanced(acquisition))
 
 
 def _with_inversion(tr: float, te: float, ti: float) -> Sequence:
-    """Return the sequence of an inversion recovery according to its times, ms."""
-    if ti >= 1500 and tr >= 4000 and te >= 60:
+    """Return the sequence of an inversion recovery according to its times, ms.
+
+    At low fields and short TR the signal of fluids is cancelled by TI of 1.3 s; at 7 T, MPRAGE has
+    TI up to 1.6 s.
+    """
+    if ti >= 1300 and tr >= 3500 and te >= 60:
         return "FLAIR"
-    return "T1" if 300 <= ti <= 1400 and te <= 30 else "unknown"
+    return "T1" if 300 <= ti <= 1600 and te <= 30 else "unknown"
 
 
-def _without_inversion(tr: float, te: float, *, gradient_echo: bool) -> Sequence:
-    """Return the sequence of a spin or gradient echo according to its times, ms."""
-    if tr >= 2000 and te >= 70 and not gradient_echo:
+def _of_spin_echo(tr: float, te: float, *, enhanced: bool) -> Sequence:
+    """Return the sequence of a spin echo according to its times, ms.
+
+    TR of single shots (HASTE, SSFSE) is the time between slices, and may be 1 s.
+    """
+    if (tr >= 1000 and te >= 70) or (tr >= 3000 and te >= 60):
         return "T2"
-    # Spoiled gradient echo: T2* weighting increases with echo time.
-    longest_te = 8 if gradient_echo else 30
-    return "T1" if tr <= 1000 and te <= longest_te else "unknown"
+    longest = (1600, 40) if enhanced else (1000, 30)
+    return "T1" if tr <= longest[0] and te <= longest[1] else "unknown"

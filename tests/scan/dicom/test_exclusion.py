@@ -149,6 +149,15 @@ SERIES = [
         "T1 TRUE AX",
         "T1 RTP",
     ),
+    *(
+        "HASTE_tra",
+        "AX SSFSE",
+        "UNI-DEN",
+        "T1 flow comp",
+        "T1 GADGET",
+        "T1 Willis",
+        "UIH t1_gre_fsp",
+    ),
 ]
 
 
@@ -376,6 +385,8 @@ def test_values_of_the_standard_for_images(value):
         ("other_contrast", {"AngioFlag": "Y"}),
         ("other_contrast", {"DiffusionBValue": 1000.0}),
         ("other_contrast", {"SequenceName": "*ep_b1000#1", "SeriesDescription": "AX"}),
+        ("other_contrast", {"SequenceName": "*fi3d1r", "SeriesDescription": "AX"}),
+        ("other_contrast", {"SequenceName": "*ci3d1rs", "SeriesDescription": "ax iac"}),
     ],
 )
 def test_headers_of_phantoms_other_parts_and_other_contrasts(code, values):

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 
 from pydicom import Dataset
 
+from meninx._scan.contrast_agent import names_agent
 from meninx._scan.dicom.values import FunctionalGroups, items, number, text, texts
 from meninx._scan.frame import SeriesFacts
-from meninx._scan.sequence import Acquisition, names_agent, sequence_of
+from meninx._scan.sequence import Acquisition, sequence_of
 
 
 def acquisition_of(dataset: Dataset) -> Acquisition:
@@ -29,18 +30,33 @@ def acquisition_of(dataset: Dataset) -> Acquisition:
 
 def enhanced_acquisition(dataset: Dataset, groups: FunctionalGroups) -> Acquisition:
     """Return the acquisition of one frame of an enhanced file."""
-    echo_planar = text(dataset, "EchoPlanarPulseSequence") == "YES"
     frame_type = texts(groups["MRImageFrameTypeSequence"], "FrameType")
     return Acquisition(
         repetition_time=number(groups["MRTimingAndRelatedParametersSequence"], "RepetitionTime"),
         echo_time=number(groups["MREchoSequence"], "EffectiveEchoTime"),
         inversion_time=number(groups["MRModifierSequence"], "InversionTimes"),
-        scanning_sequence=frozenset(("EP",) if echo_planar else ()),
+        scanning_sequence=_enhanced_kinds(dataset, groups),
         contrast_agent=_has_agent(dataset),
         text=f"{text(dataset, 'AcquisitionContrast')} {_own_text(dataset, frame_type)}",
         protocol=text(dataset, "ProtocolName"),
         b_value=number(groups["MRDiffusionSequence"], "DiffusionBValue"),
     )
+
+
+def _enhanced_kinds(dataset: Dataset, groups: FunctionalGroups) -> frozenset[str]:
+    """Return the values of ScanningSequence that an enhanced file writes as several attributes.
+
+    References:
+        DICOM PS3.3 C.8.13.4: EchoPulseSequence, EchoPlanarPulseSequence; C.8.13.5.5:
+        InversionRecovery.
+    """
+    kinds = {
+        "EP": text(dataset, "EchoPlanarPulseSequence") == "YES",
+        "SE": text(dataset, "EchoPulseSequence") in ("SPIN", "BOTH"),
+        "GR": text(dataset, "EchoPulseSequence") in ("GRADIENT", "BOTH"),
+        "IR": text(groups["MRModifierSequence"], "InversionRecovery") == "YES",
+    }
+    return frozenset(kind for kind, present in kinds.items() if present)
 
 
 def _own_text(dataset: Dataset, types: Sequence[str]) -> str:
