@@ -439,6 +439,9 @@ def _not_counted(others: Sequence[Findings], unread: Sequence[Findings]) -> tupl
     Args:
         others: Scored series that are not calibrated.
         unread: Series of another contrast that could not be read.
+
+    Returns:
+        At most one warning.
     """
     texts = []
     # By name: a series that was scored twice is one.
