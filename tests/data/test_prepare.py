@@ -381,12 +381,12 @@ def test_a_table_without_labels_is_labeled_by_its_folder(tmp_path):
 def test_an_alias_beside_the_real_column(slices):
     table = slices / "manifest.csv"
     text = table.read_text(encoding="utf-8-sig")
-    # The person is the real column's, also where that is empty; the alias is kept as it is.
+    # The person is the real column's; the alias is kept as it is, and counts where that is empty.
     table.write_text(text.replace("site,", "person,").replace("B-2,HT", "B-2,"))
     pictures, _ = prepare(slices, folds=2)
     assert {(picture.person, picture.extra["patient"], picture.site) for picture in pictures} == {
         ("DU", "A-1", ""),
-        ("", "B-2", ""),
+        ("B-2", "B-2", ""),
     }
     table.write_text("picture,tumor\n,0\n")
     with pytest.raises(DataError, match="line 2: picture is empty"):

@@ -159,3 +159,40 @@ def test_pictures_without_a_person_are_counted_beside_others(tmp_path):
     lines = understood(survey(table))
     assert "no person is known of 2 of 3 pictures and volumes" in lines
     assert any("person is 'nan' in 1 rows" in line for line in lines)
+
+
+def test_a_row_that_repeats_another_is_left_out_and_said(tmp_path):
+    said = []
+    text = "picture,tumor,site\na.png,1,X\nb.png,0,X\n./a.png,yes,X\na,1,X\n"
+    items = items_of(tmp_path, text, said)
+    assert [item.path.name for item in items] == ["a.png", "b.png"]
+    assert said == [
+        f"{tmp_path}/t.csv: rows that repeat another one are left out: line 4 (a.png), line 5 "
+        "(a.png)"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("cells", "what"), [("0,X,n", "tumor"), ("1,Y,n", "site"), ("1,Y,m", "site and note")]
+)
+def test_two_rows_that_differ_about_one_file_are_refused(tmp_path, cells, what):
+    with pytest.raises(DataError, match=f"line 4: .*a.png is listed before, in line 2, .* {what};"):
+        items_of(tmp_path, f"picture,tumor,site,note\na.png,1,X,n\nb.png,0,X,n\na.png,{cells}\n")
+
+
+def test_two_collections_with_a_file_in_common_are_refused(tmp_path):
+    items_of(tmp_path, "picture,tumor\na.png,1\nb.png,0\n")
+    (tmp_path / "u.csv").write_text("picture,tumor\nb.png,0\n")
+    with pytest.raises(DataError, match=r"1 files belong to two of these: .*b\.png; name"):
+        survey([tmp_path / "t.csv", tmp_path / "u.csv"])
+
+
+def test_spellings_of_a_person_are_one_person_which_is_said(tmp_path):
+    for number in range(3):
+        noise = np.random.default_rng(number).integers(0, 255, (40, 40), np.uint8)
+        Image.fromarray(noise).save(tmp_path / f"{number}.png")
+    table = tmp_path / "t.csv"
+    table.write_text("picture,tumor,person\n0.png,1,7\n1.png,0,007\n2.png,0,8\n")
+    found = survey(table)
+    assert found.clusters == [0, 0, 2]
+    assert "persons with several spellings count as one each: 7 = 007" in understood(found)

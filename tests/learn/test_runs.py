@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from meninx._assess.cases import Copies, unseen
 from meninx._assess.evaluation import evaluate
 from meninx._data.facts import sha256_of
 from meninx._data.manifest import read_manifest, write_manifest
+from meninx._data.prepare import prepare
 from meninx._detect.calibrator import Calibrator
 from meninx._detect.engine import Engine
 from meninx._detect.loading import load_detector, shipped_detector
@@ -37,6 +39,7 @@ from meninx._learn.fit.crossvalidation import (
     train_folds,
     unseen_out_of_fold,
 )
+from meninx._learn.fit.from_data import train as train_on_data
 from meninx._learn.fit.initialization import fill_from_shipped, initialize
 from meninx._learn.fit.losses import cell_loss, picture_loss, type_loss, type_weights
 from meninx._learn.fit.merging import merge
@@ -167,7 +170,7 @@ SHIPPED = sorted(
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
-def test_every_recipe_resumes_after_its_last_epoch(labeled, path, tmp_path, monkeypatch):
+def test_every_recipe_resumes_after_its_last_epoch(labeled, path, tmp_path, monkeypatch, caplog):
     # From the shipped weights, whose convolutions are factorized: these must be made again first.
     recipe = tiny_stage(read_stages(path)[-1])
     begin = DetectorTraining.on_train_epoch_start
@@ -185,9 +188,27 @@ def test_every_recipe_resumes_after_its_last_epoch(labeled, path, tmp_path, monk
     before = losses(tmp_path)
     monkeypatch.setattr(DetectorTraining, "on_train_epoch_start", begin)
     train(read_manifest(labeled), recipe, tmp_path, resume=True)
+    assert "the manifest has no sha256 of 15 of 15 pictures" in caplog.text
     assert len(before) == 1
     assert losses(tmp_path)[:1] == before
     assert len(losses(tmp_path)) == 2
+
+
+def test_nothing_resumes_on_pictures_that_were_replaced(labeled, tmp_path):
+    pictures, _ = prepare(labeled / "manifest.csv", folds=3)
+    for row in pictures:
+        shutil.copy(row.picture, tmp_path)
+    write_manifest(
+        [replace(row, picture=tmp_path / row.picture.name) for row in pictures],
+        tmp_path / "manifest.csv",
+    )
+    tumors = [tmp_path / row.picture.name for row in pictures if row.tumor]
+    healthy = next(row.picture for row in pictures if not row.tumor)
+    for path in tumors:
+        shutil.copy(healthy, path)
+    with pytest.raises(DataError, match=f"{len(tumors)} of 15 files are not those"):
+        train_on_data(tmp_path, tmp_path / "run", resume=True)
+    assert not (tmp_path / "run").exists()
 
 
 def losses(run):

@@ -11,6 +11,9 @@ from meninx._scan.nifti import RAS_TO_LPS, read_nifti, write_nifti
 from meninx._scan.reading import read_one, read_scans
 from meninx._scan.source import Source
 
+# Offset of `xyzt_units` in a header of NIfTI-1, bytes.
+_XYZT_UNITS_AT = 123
+
 
 def source(path):
     return Source(str(path), path, path.stat().st_size)
@@ -62,6 +65,24 @@ def test_micrometers_become_millimeters(voxels, tmp_path):
     image.header.set_xyzt_units("micron")
     nibabel.save(image, tmp_path / "a.nii")
     assert read_nifti(source(tmp_path / "a.nii")).spacing_mm == pytest.approx((1.1, 1.3, 2.7))
+
+
+@pytest.mark.parametrize(
+    ("units", "codes"), [(0, []), (2 + 248, []), (4, [1]), (7, [1]), (255, [1])]
+)
+def test_units_that_nifti_does_not_define_are_read_as_millimeters(
+    tiny_scan, tmp_path, units, codes
+):
+    path = tmp_path / "a.nii"
+    write_nifti(tiny_scan.voxels, tiny_scan, path)
+    data = bytearray(path.read_bytes())
+    data[_XYZT_UNITS_AT] = units
+    path.write_bytes(data)
+    scan = read_nifti(source(path))
+    assert scan.spacing_mm == pytest.approx(tiny_scan.spacing_mm)
+    texts = [found.text for found in scan.warnings if found.code == "geometry_doubtful"]
+    assert len(texts) == len(codes)
+    assert all(f"unit of space {units & 7}," in text for text in texts)
 
 
 def test_truncation_is_reported_in_bytes(voxels, tmp_path):

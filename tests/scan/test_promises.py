@@ -136,6 +136,40 @@ def test_counts_in_headers_are_compared_with_the_received_files(
     assert scan.incomplete == tuple(Incomplete(*count) for count in incomplete)
 
 
+def by_turns(number):
+    return 1 + number % 2
+
+
+def one_above_the_other(number):
+    return 1 + number // 5
+
+
+@pytest.mark.parametrize("acquisition", [by_turns, one_above_the_other])
+@pytest.mark.parametrize("received", [SLICES, SLICES - 2])
+def test_two_acquisitions_with_places_of_their_own_are_counted_together(
+    series, read_all, acquisition, received
+):
+    set_in(series, received, ImagesInAcquisition=SLICES)
+    for number, file in enumerate(sorted(series.iterdir())):
+        dataset = pydicom.dcmread(file)
+        dataset.AcquisitionNumber = acquisition(number)
+        dataset.save_as(file)
+    (scan,) = read_all(series)
+    lacking = Incomplete("images of the acquisition", SLICES, received)
+    assert scan.incomplete == (lacking,) * (received < SLICES)
+
+
+def test_two_time_points_of_the_same_places_are_counted_apart(tiny_scan, tmp_path, read_all):
+    for point in (1, 2):
+        for number, dataset in enumerate(slices_of(tiny_scan)[2:], 1):
+            dataset.AcquisitionNumber = point
+            dataset.ImagesInAcquisition = SLICES
+            dataset.SOPInstanceUID = f"1.2.3.{point}.{number}"
+            save(dataset, tmp_path / f"{point}-{number}.dcm")
+    lacking = Incomplete("images of the acquisition", SLICES, SLICES - 2)
+    assert [scan.incomplete for scan in read_all(tmp_path)] == [(lacking,)] * 2
+
+
 def philips(dataset):
     block = dataset.private_block(0x2001, "Philips Imaging DD 001", create=True)
     block.add_new(0x18, "SL", SLICES)

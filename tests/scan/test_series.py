@@ -128,6 +128,54 @@ def test_parts_that_can_not_be_one_scan_are_incomplete(chosen, values, name):
         assert stack.incomplete == (Incomplete(what, SLICES, len(stack.frames)),)
 
 
+def tilted(frames, degrees, around=(0.0, 0.0, 0.0)):
+    """Return slices turned around the axis from left to right."""
+    angle = np.radians(degrees)
+    turn = np.array(
+        [
+            [1.0, 0.0, 0.0],
+            [0.0, np.cos(angle), -np.sin(angle)],
+            [0.0, np.sin(angle), np.cos(angle)],
+        ]
+    )
+    turned = []
+    for found in frames:
+        place = turn @ (np.array(found.position) - around) + around
+        cosines = np.reshape(found.orientation, (2, 3)) @ turn.T
+        turned.append(replace(found, position=tuple(place), orientation=tuple(cosines.ravel())))
+    return turned
+
+
+@pytest.mark.parametrize("degrees", [3, -8, 15, -15, 30])
+@pytest.mark.parametrize("values", [{}, {"shape": (240, 200)}])
+@pytest.mark.parametrize("placed", ["turned", "kept"])
+def test_a_half_that_tilted_slices_continue_is_incomplete(degrees, values, placed):
+    frames = series()
+    middle = (0.0, 0.0, GAP * UPPER.start)
+    upper = tilted(changed(frames[UPPER], slice(None), **values), degrees, middle)
+    if placed == "kept":
+        upper = [
+            replace(found, position=before.position)
+            for found, before in zip(upper, frames[UPPER], strict=True)
+        ]
+    stacks = stacks_of([*frames[: UPPER.start], *upper])
+    assert len(stacks) == 2
+    for stack in stacks:
+        (count,) = stack.incomplete
+        assert "ImageOrientationPatient" in count.what
+        assert count.received == len(stack.frames) < count.expected
+
+
+@pytest.mark.parametrize("degrees", [15, 30, 60, 90])
+def test_two_whole_heads_with_a_tilt_between_are_whole(degrees):
+    first = series()
+    middle = (0.0, 0.0, GAP * (SLICES - 1) / 2)
+    second = tilted([frame(index, name=f"t{index}") for index in range(SLICES)], degrees, middle)
+    stacks = stacks_of([*first, *second])
+    assert lengths(stacks) == [SLICES, SLICES]
+    assert [stack.incomplete for stack in stacks] == [(), ()]
+
+
 def test_a_reformatted_volume_is_whole_beside_its_source():
     fine = {"thickness": GAP / 4, "spacing": GAP / 4}
     source = [

@@ -53,6 +53,31 @@ def test_a_scan_without_a_brain_is_refused(t1):
         template_of(scan)
 
 
+def distances(shape=(90, 110, 90)):
+    """Distance of each voxel of 1.5 mm from the middle, in voxels."""
+    return np.linalg.norm(np.moveaxis(np.indices(shape), 0, -1) - np.array(shape) / 2, axis=-1)
+
+
+BALL = distances()
+# A head has at least three levels of intensity, and tissue thicker than 9 mm, in its middle.
+NO_BRAINS = {
+    "below zero": (-100.0 - BALL, "found no head"),
+    "one level": ((BALL < 40) * 100.0, "fewer than three levels"),
+    "two levels": ((BALL < 40) * (100.0 + np.indices(BALL.shape)[0] % 2), "than three levels"),
+    "a shell": (((BALL > 36) & (BALL < 42)) * (100.0 + BALL), "."),
+    "a dot": ((BALL < 3) * (100.0 + BALL), "."),
+}
+
+
+@pytest.mark.parametrize("name", NO_BRAINS)
+def test_a_volume_of_few_levels_or_thin_tissue_is_refused(t1, name):
+    values, message = NO_BRAINS[name]
+    affine = np.diag([1.5, 1.5, 1.5, 1.0])
+    scan = type(t1)(name, values.astype(np.float32), affine, "T1", slice_axis=2)
+    with pytest.raises(UnsupportedScan, match=f"{message}.*a whole head in T1"):
+        template_of(scan)
+
+
 def test_likenesses_differ_and_seeds_repeat(template):
     points = np.random.default_rng(1).uniform(-40, 40, (3, 3000)).astype(np.float32)
     first, again, other = (AugmentedHead(template, seed) for seed in (1, 1, 2))

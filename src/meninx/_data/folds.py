@@ -7,6 +7,8 @@ from collections.abc import Hashable, Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from meninx._data.person_names import person_key
+
 
 def connected(keys: Sequence[Iterable[Hashable]]) -> list[int]:
     """Return which items are connected by shared keys, directly or through other items.
@@ -40,9 +42,13 @@ def keys_of(**names: str) -> list[Hashable]:
         **names: Names by kind, such as `person="P1"`; empty ones are unknown and connect nothing.
 
     Returns:
-        Keys that differ between kinds of names.
+        Keys that differ between kinds of names; spellings of one person have one key.
     """
-    return [(kind, name) for kind, name in names.items() if name]
+    return [
+        (kind, person_key(name) if kind == "person" else name)
+        for kind, name in names.items()
+        if name
+    ]
 
 
 def split_into_folds(

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from meninx._data.items import Item, normal_sequence, tumor_type_of, words_of
+from meninx._data.person_names import person_key, settle_persons
 from meninx._data.progress import Report
 from meninx._data.rows import parse_row
 from meninx._data.tables import is_void, table_rows, table_text, truth_of
@@ -25,7 +26,9 @@ COLUMNS = ("id", "picture", "mask", "tumor", "tumor_type", "group", "fold", "sou
 # First bytes of the tables that meninx writes.
 _OWN_HEADING = ",".join(COLUMNS).encode("ascii")
 # Written by `meninx prepare`; further columns are kept for subgroups.
-_FURTHER_COLUMNS = words_of("person site sequence stack slice gap_mm split tumor_slices sha256")
+_FURTHER_COLUMNS = words_of(
+    "person site sequence stack slice gap_mm split tumor_slices sha256 mask_sha256"
+)
 # Names of a column in other tables; the first one found counts if the column itself is missing.
 _ALIASES = {
     "picture": words_of("""
@@ -78,6 +81,7 @@ class Picture:
         position: Place along the stack, ascending; gaps are possible. None where unknown.
         gap_mm: Distance between slices of the stack, mm; None to estimate it from the pictures.
         sha256: SHA-256 of the file; empty where the manifest has none.
+        mask_sha256: SHA-256 of the mask's file; empty where the manifest has none.
         split: Half that the collection's own folders put the picture in, else empty.
         tumor_slices: Ranges of a volume's slice indices with tumor, such as `41-88 90-91`.
         extra: Further columns, for subgroups.
@@ -98,6 +102,7 @@ class Picture:
     position: int | None = None
     gap_mm: float | None = None
     sha256: str = ""
+    mask_sha256: str = ""
     split: str = ""
     tumor_slices: str = ""
     extra: Mapping[str, str] = field(default_factory=dict)
@@ -153,8 +158,9 @@ def read_manifest(data: Path, *, allow_leaks: bool = False) -> Manifest:
         The pictures, with absolute paths.
 
     Raises:
-        DataError: If columns or files are missing, labels contradict each other, a stack has a
-            position twice, or a group or a person lies in two folds; with every fault found.
+        DataError: If columns or files are missing, a file is listed twice, labels contradict each
+            other, a stack has a position twice, or a group or a person lies in two folds; with
+            every fault found.
     """
     path = _manifest_path(data)
     raw = path.read_bytes()
@@ -164,6 +170,7 @@ def read_manifest(data: Path, *, allow_leaks: bool = False) -> Manifest:
         _parse(row, path.parent, f"line {line}", faults) for line, row in enumerate(rows, 2)
     )
     faults += _doubled_ids(pictures)
+    faults += _doubled_files(pictures)
     faults += stack_faults(pictures)
     if not pictures:
         faults.append("it lists no picture")
@@ -210,13 +217,20 @@ def read_rows(
         One dictionary a row, aliases renamed; short rows are filled with empty texts.
 
     Raises:
-        DataError: If the file is no table, columns are missing, two of one name differ, or a row
-            has more cells than the heading.
+        DataError: If the file is no table, columns are missing, two of one name differ or two
+            that name the person contradict each other, or a row has more cells than the heading.
     """
-    names = read_header(path, raw)
+    words = _heading(path, raw)
+    names = _without_aliases(words)
     _check_columns(path, names, needed)
     rows = table_rows(path, _text_of(path, raw), _with_unique_extras(names), report)
     _blank_void_cells(path, rows, report)
+    if "person" in names:
+        column = words[names.index("person")]
+        try:
+            settle_persons(rows, column, _ALIASES["person"], lambda said: report(f"{path}: {said}"))
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from error
     for said in _differing_aliases(rows):
         report(f"{path}: {said}")
     return rows
@@ -274,6 +288,11 @@ def read_header(path: Path, raw: bytes) -> list[str]:
     Raises:
         DataError: If the file is no table.
     """
+    return _without_aliases(_heading(path, raw))
+
+
+def _heading(path: Path, raw: bytes) -> list[str]:
+    """Return the names of a CSV file's columns; known ones in small letters."""
     try:
         names = next(csv.reader(_text_of(path, raw)), [])
     except csv.Error as error:
@@ -281,9 +300,7 @@ def read_header(path: Path, raw: bytes) -> list[str]:
     # As people write them: "Picture", "TUMOR", "Image Name".
     known = {*COLUMNS, *_FURTHER_COLUMNS}.union(*_ALIASES.values())
     plain = [re.sub("[ -]", "_", name.lower()) for name in names]
-    return _without_aliases(
-        [word if word in known else name for word, name in zip(plain, names, strict=True)]
-    )
+    return [word if word in known else name for word, name in zip(plain, names, strict=True)]
 
 
 def _without_aliases(names: Sequence[str]) -> list[str]:
@@ -337,7 +354,7 @@ def _mixed_stack_faults(stack: str, members: Sequence[Picture | Item]) -> list[s
     faults = []
     for what in ("person", "sequence"):
         values = sorted({getattr(member, what) for member in members})
-        if len(values) > 1:
+        if len({person_key(value) for value in values}) > 1:
             shown = ", ".join(value or "(empty)" for value in values)
             faults.append(f"stack {stack} has several {what}s: {shown}")
     return faults
@@ -427,6 +444,7 @@ def write_manifest(pictures: Sequence[Picture], path: Path) -> None:
                     "split": picture.split,
                     "tumor_slices": picture.tumor_slices,
                     "sha256": picture.sha256,
+                    "mask_sha256": picture.mask_sha256 if picture.mask else "",
                     **picture.extra,
                 }
             )
@@ -482,6 +500,20 @@ def _doubled_ids(pictures: Iterable[Picture]) -> list[str]:
     return faults
 
 
+def file_key(path: Path) -> str:
+    """Return what two names of one file have in common; links are files of their own."""
+    return os.path.abspath(path)  # noqa: PTH100 - `resolve` would follow links
+
+
+def _doubled_files(pictures: Iterable[Picture]) -> list[str]:
+    first: dict[str, str] = {}
+    return [
+        f"{picture.picture} is listed twice, as {first[path]} and {picture.id}; remove a row"
+        for picture in pictures
+        if first.setdefault(path := file_key(picture.picture), picture.id) != picture.id
+    ]
+
+
 def leaks_of(pictures: Iterable[Picture]) -> list[str]:
     """Return a sentence for each group, person, stack and file in several folds.
 
@@ -492,11 +524,15 @@ def leaks_of(pictures: Iterable[Picture]) -> list[str]:
         The sentences.
     """
     folds: dict[tuple[str, str], set[int]] = defaultdict(set)
+    spelled: dict[str, str] = {}
     for picture in pictures:
         folds["group", picture.group].add(picture.fold)
-        for what in ("person", "stack", "sha256"):
+        for what in ("stack", "sha256"):
             if value := getattr(picture, what):
                 folds["file content" if what == "sha256" else what, value].add(picture.fold)
+        if picture.person:
+            name = spelled.setdefault(person_key(picture.person), picture.person)
+            folds["person", name].add(picture.fold)
     return [
         f"{what} {name} lies in the folds {' and '.join(map(str, sorted(found)))}"
         for (what, name), found in folds.items()

@@ -1,7 +1,6 @@
 """Make a manifest with folds from class folders, volumes or a table."""
 
 import hashlib
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from meninx._data.facts import sha256_of
 from meninx._data.fold_rules import FoldRule, apply_fold_rules
 from meninx._data.folds import mend, split_at_random, split_into_folds
 from meninx._data.manifest import (
@@ -29,6 +29,7 @@ from meninx._data.progress import Progress, Report, silent
 from meninx._data.stacks import CONTRADICTION, read_picture_mask
 from meninx._data.survey import Survey, survey
 from meninx._data.table_items import picture_of
+from meninx._data.unchanged import check_unchanged
 from meninx._data.volume_masks import read_mask, tumor_area
 from meninx._errors import DataError, InputError, OptionError
 from meninx._scan.kinds import PICTURE_SUFFIXES
@@ -97,7 +98,6 @@ def prepare(
     groups = _group_names(found, kept, clusters)
     pictures, notes = _rows(found, [(index, groups[clusters[index]]) for index in kept], data)
     found = replace(found, notes=(*found.notes, *notes))
-    pictures = _unique_ids(pictures)
     chosen = split if isinstance(split, str) else split(found)
     pictures = _in_folds(pictures, chosen, folds, seed, rules)
     if not allow_leaks:
@@ -142,12 +142,15 @@ def load_data(
         The manifest.
 
     Raises:
-        DataError: If the data contradict themselves.
+        DataError: If the data contradict themselves, or a file is not the one that the manifest
+            was made from.
     """
     table = data / MANIFEST_NAME if data.is_dir() else data
     columns = _columns_of(table) if table.is_file() else set()
     if {"id", "fold", "group"} <= columns:
-        return read_manifest(table, allow_leaks=allow_leaks)
+        manifest = read_manifest(table, allow_leaks=allow_leaks)
+        check_unchanged(manifest.pictures, progress, workers)
+        return manifest
     pictures, _ = prepare(
         data,
         split=split or ("given" if "fold" in columns else "grouped"),
@@ -209,7 +212,8 @@ def _rows(
     rows = []
     for index, group in places:
         try:
-            rows.append(_row(found, index, group, said.append))
+            row = _row(found, index, group, said.append)
+            rows.append(replace(row, mask_sha256=sha256_of(row.mask)) if row.mask else row)
         except DataError as error:
             faults.append(str(error))
     raise_faults(_place_of(data), faults)
@@ -251,17 +255,6 @@ def _slices_with_tumor(mask: Path, scan: Scan, report: Report) -> NDArray[np.int
         return np.flatnonzero(tumor_area(scan, read_mask(mask, scan, report)))
     except InputError as error:
         raise DataError(str(error)) from error
-
-
-def _unique_ids(pictures: list[Picture]) -> list[Picture]:
-    """Return pictures with unique ids: the second `a.png` becomes `a.png#2`."""
-    count: Counter[str] = Counter()
-    unique = []
-    for picture in pictures:
-        count[picture.id] += 1
-        number = count[picture.id]
-        unique.append(picture if number == 1 else replace(picture, id=f"{picture.id}#{number}"))
-    return unique
 
 
 def _in_folds(

@@ -1,5 +1,6 @@
 """Find the items of data sets, measure them, and find duplicates among them."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import compress
@@ -10,7 +11,9 @@ from meninx._data.facts import PictureFacts, measure_pictures, sha256_of
 from meninx._data.folders import find_items, parse_labels
 from meninx._data.folds import connected, keys_of
 from meninx._data.items import Item
-from meninx._data.manifest import MANIFEST_NAME
+from meninx._data.manifest import MANIFEST_NAME, file_key
+from meninx._data.missing import listed
+from meninx._data.person_names import person_key, spellings_of
 from meninx._data.progress import Progress, Report, silent
 from meninx._data.table_items import read_table_items
 from meninx._errors import DataError
@@ -68,7 +71,7 @@ def survey(
     Args:
         data: Folder of class folders or volumes, or a CSV table with the column `picture` and
             maybe `tumor` or `tumor_type`; or several of these, compared with each other too. A
-            person of the same name in two of them counts as one.
+            person of the same name in two of them counts as one, whatever its spelling.
         labels: Meaning of further folder names.
         progress: Called with a step, the amount done, and the total.
         workers: Processes that share the work, see `duplicates.find_duplicates`.
@@ -79,7 +82,8 @@ def survey(
         The items with their facts.
 
     Raises:
-        DataError: If nothing is found, or a folder's name or a table's row gives no label.
+        DataError: If nothing is found, a folder's name or a table's row gives no label, or two
+            collections have a file in common.
     """
     paths = [data] if isinstance(data, Path) else list(data)
     if not paths:
@@ -88,13 +92,15 @@ def survey(
     found = _named_items(paths, labels, notes.append)
     names = tuple(name for name, _ in found)
     items = tuple(item for _, item in found)
+    if spellings := spellings_of(item.person for item in items):
+        notes.append(f"persons with several spellings count as one each: {listed(spellings)}")
     facts = _facts_of(items, progress, workers)
     duplicates = find_duplicates(
         [fact.sha256 or str(fact.path) for fact in facts],
         [fact.signature for fact in facts],
         lambda done, total: progress("comparing pairs", done, total),
         workers,
-        persons=[item.person or item.stack for item in items],
+        persons=[person_key(item.person) or item.stack for item in items],
         within_persons=within_persons,
     )
     return Survey(names, items, facts, duplicates, tuple(notes))
@@ -121,11 +127,18 @@ def _named_items(
 ) -> list[tuple[str, Item]]:
     """Return the items of all collections with their names, behind the collection's if several."""
     prefixes = _collection_names(paths) if len(paths) > 1 else [""]
-    return [
+    named = [
         pair
         for path, prefix in zip(paths, prefixes, strict=True)
         for pair in _collection(path, prefix, labels, report)
     ]
+    count = Counter(file_key(item.path) for _, item in named)
+    if twice := [path for path, number in count.items() if number > 1]:
+        raise DataError(
+            f"{', '.join(map(str, paths))}: {len(twice)} files belong to two of these: "
+            f"{listed(twice)}; name each once"
+        )
+    return named
 
 
 def _collection_names(paths: Sequence[Path]) -> list[str]:

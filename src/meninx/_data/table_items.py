@@ -1,11 +1,13 @@
 """Read the rows of a user's table as items."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 
 from meninx._data.items import Item, label_of, normal_sequence, tumor_type_of
-from meninx._data.manifest import Picture, extra_of, raise_faults, read_rows, stack_faults
+from meninx._data.manifest import Picture, extra_of, file_key, raise_faults, read_rows, stack_faults
+from meninx._data.missing import listed
 from meninx._data.persons import known_person
 from meninx._data.progress import Report
 from meninx._data.rows import Row, parse_row
@@ -25,13 +27,15 @@ def read_table_items(
     Args:
         path: CSV file.
         named: Label of each folder name that the user gave a label.
-        report: Called with a sentence about cells that were taken as empty or do not count.
+        report: Called with a sentence about cells that were taken as empty or do not count, and
+            about rows that repeat another.
 
     Returns:
-        One item a row.
+        One item a file.
 
     Raises:
-        DataError: If the table is empty or contradicts itself, or nothing labels its pictures.
+        DataError: If the table is empty or contradicts itself, as by two rows about one file, or
+            nothing labels its pictures.
     """
     rows = read_rows(path, path.read_bytes(), ["picture"], report)
     if not rows:
@@ -43,8 +47,44 @@ def read_table_items(
         _item_of(row, path, files, label, f"line {line}", faults)
         for line, row in enumerate(rows, 2)
     ]
+    items = _without_repeats(items, path, faults, report)
     raise_faults(path, faults + stack_faults(items))
     return items
+
+
+def _without_repeats(
+    items: Sequence[Item], path: Path, faults: list[str], report: Report
+) -> list[Item]:
+    """Return items without rows that repeat another, which are reported.
+
+    Rows that say other things about the same file are faults.
+    """
+    first: dict[str, tuple[int, Item]] = {}
+    repeated = []
+    for line, item in enumerate(items, 2):
+        line_before, before = first.setdefault(file_key(item.path), (line, item))
+        if line_before == line:
+            continue
+        differing = _differing_cells(before, item)
+        if differing:
+            faults.append(
+                f"line {line}: {item.path} is listed before, in line {line_before}, with another "
+                f"{' and '.join(differing)}; keep the right one"
+            )
+        else:
+            repeated.append(f"line {line} ({item.path.name})")
+    if repeated:
+        report(f"{path}: rows that repeat another one are left out: {listed(repeated)}")
+    return [item for _, item in first.values()]
+
+
+def _differing_cells(before: Item, item: Item) -> list[str]:
+    """Return the names of what two rows about one file say differently."""
+    names = [field.name for field in fields(Item) if field.name not in ("path", "extra")]
+    return [
+        *(name for name in names if getattr(before, name) != getattr(item, name)),
+        *(name for name in item.extra if before.extra.get(name) != item.extra[name]),
+    ]
 
 
 def _label_of_table(path: Path, named: Mapping[str, str]) -> str:

@@ -9,6 +9,9 @@ from meninx._scan.sequence import Acquisition
 from meninx._scan.source import Source
 from meninx._scan.warning import ScanWarning
 
+# What ImagesInAcquisition counts.
+IMAGES_OF_ACQUISITION = "images of the acquisition"
+
 Triple = tuple[float, float, float]
 
 

@@ -68,6 +68,14 @@ _MGH_ORIENTATION = (
 # Relative difference of voxel sizes, and cosine between axes, from which sform and qform differ.
 # A registration to another scan of the head turns it by less.
 _SIZE_TOLERANCE, _SMALLEST_COSINE = 0.01, 0.7
+# Bits of `xyzt_units` for the unit of space, and the length of each unit, mm (NIfTI-1, nifti1.h); 0
+# is unset. The other bits are the unit of time.
+_UNIT_BITS = 0x07
+_MILLIMETERS = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
+_UNKNOWN_UNIT = (
+    "xyzt_units names the unit of space {unit}, which NIfTI does not define; the voxel size was "
+    "read in mm. To be sure of it, convert the scan again from DICOM"
+)
 # Intents of images: none, dimensionless and time series (NIfTI-1, nifti1.h).
 _IMAGE_INTENTS = frozenset((0, 1011, 2001))
 
@@ -272,9 +280,12 @@ def _affine(
     if spacing_mm is None:
         _check_spacing(header)
     chosen, warnings = _orientation(header)
-    millimeters = {"meter": 1000.0, "micron": 0.001}.get(header.get_xyzt_units()[0], 1.0)
+    unit = int(header["xyzt_units"]) & _UNIT_BITS
+    if unit not in _MILLIMETERS and spacing_mm is None:
+        text = _UNKNOWN_UNIT.format(unit=unit)
+        warnings = (*warnings, ScanWarning("geometry_doubtful", text))
     affine = RAS_TO_LPS @ chosen
-    affine[:3] *= millimeters
+    affine[:3] *= _MILLIMETERS.get(unit, 1.0)
     return np.asarray(affine, dtype=np.float64), warnings
 
 

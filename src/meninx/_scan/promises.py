@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from meninx._errors import UnsupportedScan
 from meninx._scan.completeness import Incomplete
-from meninx._scan.frame import Frame, Promise
+from meninx._scan.frame import IMAGES_OF_ACQUISITION, Frame, Promise
 from meninx._scan.kinds import DICOM_SUFFIXES
 
 
@@ -86,7 +86,7 @@ def incomplete_of(
     if missing or broken:
         expected = len(files) + len(missing)
         counts.append(Incomplete("files of the series", expected, len(files - broken)))
-    return tuple(counts)
+    return tuple(dict.fromkeys(counts))
 
 
 def is_broken(frame: Frame) -> bool:
@@ -113,20 +113,43 @@ def _missing_of_headers(frames: Sequence[Frame]) -> Iterable[Incomplete]:
     A promise counts only if all headers agree: software that copies headers leaves old numbers.
     """
     instances: dict[tuple[str, Hashable], dict[Hashable, Promise]] = defaultdict(dict)
+    joined = IMAGES_OF_ACQUISITION if _are_one_acquisition(frames) else None
     for frame in frames:
         for promise in frame.promises:
-            instances[promise.what, promise.key][_counted(frame, promise)] = promise
+            key = None if promise.what == joined else promise.key
+            instances[promise.what, key][_counted(frame, promise)] = promise
     for (what, _), promises in instances.items():
         count = _agreed_count(promises.values())
         if count is not None and len(promises) < count:
             yield Incomplete(what, count, len(promises))
 
 
+def _are_one_acquisition(frames: Sequence[Frame]) -> bool:
+    """Return whether acquisitions lie at places of their own, together within the promise of each.
+
+    Slices that are acquired by turns have two AcquisitionNumbers, but GE promises the images of the
+    series in each. Time points lie at the same places.
+    """
+    counts = [
+        promise.count
+        for frame in frames
+        for promise in frame.promises
+        if promise.what == IMAGES_OF_ACQUISITION
+    ]
+    places = set(map(_place, frames))
+    return len(places) == len(counts) <= min(counts, default=0)
+
+
 def _counted(frame: Frame, promise: Promise) -> Hashable:
     """Return what a promise counts once: a position, to a tenth of a millimeter, or a file."""
-    if promise.of_positions and frame.position is not None:
-        return tuple(round(coordinate, 1) for coordinate in frame.position)
-    return frame.source.name
+    return _place(frame) if promise.of_positions else frame.source.name
+
+
+def _place(frame: Frame) -> Hashable:
+    """Return the position of a slice, to a tenth of a millimeter; its file without one."""
+    if frame.position is None:
+        return frame.source.name
+    return tuple(round(coordinate, 1) for coordinate in frame.position)
 
 
 def _agreed_count(promises: Collection[Promise]) -> int | None:

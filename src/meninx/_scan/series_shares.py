@@ -20,6 +20,10 @@ _WHOLE_SHARE = 0.9
 # Slices whose gap is at most this multiple of SliceThickness leave no room for others. They are
 # coarser than others from this ratio of gaps on.
 _TOUCHING, _COARSER = 1.1, 1.5
+# Planes tilted by less than this are the same anatomical plane, degrees; a part in one is half a
+# head if the slices of the others beyond it leave it less than this share of all. Heads scanned
+# twice, with a tilt between, reach beyond each other by a few slices.
+_SAME_PLANE_DEGREES, _TILTED_SHARE = 45.0, 0.75
 # Scanners round the cosines of each slice separately.
 _SAME_COSINES = 1e-2
 
@@ -42,8 +46,9 @@ def shares_of(parts: Sequence[list[Frame]]) -> list[Share]:
 
     Echoes and time points lie in the same places, and parts of other planes are volumes of their
     own. But a part of which the places of the others, in parallel planes, are a continuation is
-    only a share of a head: the other slices have another matrix, orientation or contrast. A part
-    of thicker slices that lie side by side is none: a reformatted volume.
+    only a share of a head: the other slices have another matrix, orientation or contrast. So is a
+    part that is continued by slices in tilted planes. A part of thicker slices that lie side by
+    side is none: a reformatted volume.
 
     Args:
         parts: Frames of each part, as `parts_of` returns them.
@@ -66,12 +71,53 @@ def shares_of(parts: Sequence[list[Frame]]) -> list[Share]:
                 differences = _differences(parts[number][0], others)
                 resampled = _is_resampled(parts[number], places, union)
                 shares[number] = _share(places, union, differences, resampled=resampled)
+    for number, part in enumerate(parts):
+        if not shares[number].incomplete:
+            shares[number] = _beside_tilted(part, parts) or shares[number]
     unplaced = [frame for part in parts for frame in part if not frame.is_placed]
     for number, part in enumerate(parts):
         if part[0].is_placed and not part[0].exclusion and not shares[number].incomplete:
             count = sum(frame.shape == part[0].shape for frame in unplaced if not frame.exclusion)
             shares[number] = _beside_unplaced(count, len(part)) or shares[number]
     return shares
+
+
+def _beside_tilted(part: list[Frame], parts: Sequence[list[Frame]]) -> Share | None:
+    """Return what a part lacks if tilted slices of its series continue it; None if they do not."""
+    normal = normal_of(part[0])
+    tilted = [other for other in parts if normal is not None and _is_tilted(other, normal)]
+    if not tilted or normal is None or not _is_usable(part):
+        return None
+    heights = [_heights(part, normal), *(_heights(other, normal) for other in tilted)]
+    tolerance = _tolerance(heights)
+    own, others = _distinct(heights[0], tolerance), np.concatenate(heights[1:])
+    margin = float(np.median(np.diff(own))) / 2 if len(own) > 1 else tolerance
+    is_beyond = (others < own[0] - margin) | (others > own[-1] + margin)
+    count = len(own) + len(_distinct(others[is_beyond], tolerance))
+    # Where cosines alone were changed, the corners of all slices are still an even stack.
+    frames = [frame for frames in (part, *tilted) for frame in frames]
+    corners = np.array([frame.position for frame in frames]) @ normal
+    if is_even(_distinct(corners, tolerance)):
+        count = len(_distinct(corners, tolerance))
+    if len(own) >= _TILTED_SHARE * count:
+        return None
+    differences = _differences(part[0], [other[0] for other in tilted])
+    what = f"slices of the series (the others differ in {differences})"
+    return Share(incomplete=(Incomplete(what, count, len(own)),))
+
+
+def _is_tilted(part: list[Frame], normal: Float64Array) -> bool:
+    """Return whether a part lies in another plane than one of this normal, but near to it."""
+    own = normal_of(part[0])
+    if own is None or not _is_usable(part):
+        return False
+    is_near = abs(own @ normal) > np.cos(np.radians(_SAME_PLANE_DEGREES))
+    return bool(is_near and np.abs(own - np.sign(own @ normal) * normal).max() > _SAME_COSINES)
+
+
+def _is_usable(part: list[Frame]) -> bool:
+    """Return whether all slices of a part have a place, and none is excluded."""
+    return all(frame.is_placed and not frame.exclusion for frame in part)
 
 
 def _beside_unplaced(count: int, placed: int) -> Share | None:
@@ -91,7 +137,7 @@ def _parallel(parts: Sequence[list[Frame]]) -> list[list[int]]:
     planes: list[list[int]] = []
     for number, part in enumerate(parts):
         normal = normal_of(part[0])
-        if normal is None or not all(frame.is_placed and not frame.exclusion for frame in part):
+        if normal is None or not _is_usable(part):
             continue
         smallest = np.cos(np.radians(PLANE_DEGREES))
         equal = (index for index, known in enumerate(normals) if abs(known @ normal) >= smallest)

@@ -7,6 +7,7 @@ SynthSeg, Billot et al. 2023).
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,7 +64,7 @@ def template_of(scan: Scan) -> HeadTemplate:
         UnsupportedScan: If no brain of a plausible volume is found.
     """
     volume, _ = _on_lps_grid(scan)
-    csf, gray, white = _tissue_levels(volume)
+    csf, gray, white = _tissue_levels(scan, volume)
     volume = volume / np.float32(white)
     brain = _brain_hull(volume, 0.5 * (csf + gray) / white)
     _check_volume(scan, float(brain.sum()) / 1000)
@@ -96,7 +97,7 @@ def brain_of(scan: Scan) -> NDArray[np.bool_]:
         UnsupportedScan: If no brain of a plausible volume is found.
     """
     volume, low = _on_lps_grid(scan)
-    csf, gray, white = _tissue_levels(volume)
+    csf, gray, white = _tissue_levels(scan, volume)
     brain = _brain_hull(volume / np.float32(white), 0.5 * (csf + gray) / white)
     _check_volume(scan, float(brain.sum()) / 1000)
     to_patient = np.asarray(scan.affine, dtype=np.float64)
@@ -114,12 +115,18 @@ def brain_of(scan: Scan) -> NDArray[np.bool_]:
 
 def _check_volume(scan: Scan, cubic_centimeters: float) -> None:
     if not _BRAIN_VOLUME[0] < cubic_centimeters < _BRAIN_VOLUME[1]:
-        raise UnsupportedScan(
-            f"{scan.name}: found {cubic_centimeters:.0f} cm3 of brain, expected "
-            f"{_BRAIN_VOLUME[0]:.0f} to {_BRAIN_VOLUME[1]:.0f}; a whole head in T1 without "
-            "contrast agent is needed",
-            reason="not_brain",
+        raise _no_brain(
+            scan,
+            f"found {cubic_centimeters:.0f} cm3 of brain, expected {_BRAIN_VOLUME[0]:.0f} to "
+            f"{_BRAIN_VOLUME[1]:.0f}",
         )
+
+
+def _no_brain(scan: Scan, found: str) -> UnsupportedScan:
+    return UnsupportedScan(
+        f"{scan.name}: {found}; a whole head in T1 without contrast agent is needed",
+        reason="not_brain",
+    )
 
 
 def _on_lps_grid(scan: Scan) -> tuple[Float32Array, NDArray[np.float64]]:
@@ -136,25 +143,49 @@ def _on_lps_grid(scan: Scan) -> tuple[Float32Array, NDArray[np.float64]]:
     return volume, low
 
 
-def _tissue_levels(volume: Float32Array) -> tuple[float, float, float]:
-    """Return the mean intensities of fluid, gray and white matter in the middle of the head."""
-    head = volume > AIR * np.percentile(volume, 99)
-    top = int(np.flatnonzero(head.any(axis=(0, 1)))[-1])
-    # The middle of the brain lies about 8 cm below the crown.
-    level = max(top - 80, 0)
-    x, y = (np.flatnonzero(head[:, :, level].any(axis=1 - axis)).mean() for axis in (0, 1))
-    grid = np.ogrid[tuple(slice(0, side) for side in volume.shape)]
-    ball = (grid[0] - x) ** 2 + (grid[1] - y) ** 2 + (grid[2] - level) ** 2 < 50**2
-    values = volume[ball & head]
+def _tissue_levels(scan: Scan, volume: Float32Array) -> tuple[float, float, float]:
+    """Return the mean intensities of fluid, gray and white matter in the middle of the head.
+
+    Args:
+        scan: The scan, for messages.
+        volume: Its intensities on a grid of 1 mm, shape (x, y, z).
+
+    Returns:
+        Ascending intensities, all above 0.
+
+    Raises:
+        UnsupportedScan: If there is no head, or its middle has fewer than three levels.
+    """
+    values = _middle_of_head(scan, volume)
     # k-means in one dimension (Lloyd 1982), initialized at quantiles typical of T1.
-    means = np.quantile(values, (0.05, 0.4, 0.85))
+    means: NDArray[np.floating[Any]] = np.quantile(values, (0.05, 0.4, 0.85))
     for _ in range(50):
         nearest = np.searchsorted((means[1:] + means[:-1]) / 2, values)
-        moved = np.bincount(nearest, values) / np.bincount(nearest)
+        count = np.bincount(nearest, minlength=len(means))
+        if not count.all():
+            raise _no_brain(scan, "the middle of the head has fewer than three levels of intensity")
+        moved = np.bincount(nearest, values) / count
         if np.array_equal(moved, means):
             break
         means = moved
     return float(means[0]), float(means[1]), float(means[2])
+
+
+def _middle_of_head(scan: Scan, volume: Float32Array) -> Float32Array:
+    """Return the intensities within 5 cm of the middle of the head, without air, shape (n,)."""
+    # Otherwise a volume of negative values would be all head.
+    head = (volume > AIR * np.percentile(volume, 99)) & (volume > 0)
+    slices = np.flatnonzero(head.any(axis=(0, 1)))
+    # The middle of the brain lies about 8 cm below the crown.
+    level = max(int(slices[-1]) - 80, 0) if slices.size else 0
+    if not head[:, :, level].any():
+        raise _no_brain(scan, "found no head around the place of the brain")
+    x, y = (np.flatnonzero(head[:, :, level].any(axis=1 - axis)).mean() for axis in (0, 1))
+    grid = np.ogrid[tuple(slice(0, side) for side in volume.shape)]
+    ball = (grid[0] - x) ** 2 + (grid[1] - y) ** 2 + (grid[2] - level) ** 2 < 50**2
+    if not (ball & head).any():
+        raise _no_brain(scan, "found no tissue in the middle of the head")
+    return np.asarray(volume[ball & head])
 
 
 def _distance(mask: NDArray[np.bool_]) -> Float32Array:
@@ -171,7 +202,9 @@ def _ball_eroded(mask: NDArray[np.bool_], radius: float) -> NDArray[np.bool_]:
 
 
 def _largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    parts, _ = ndimage.label(mask)
+    parts, count = ndimage.label(mask)
+    if not count:
+        return mask
     sizes = np.bincount(parts.ravel())
     sizes[0] = 0
     return np.asarray(parts == sizes.argmax())
@@ -181,6 +214,8 @@ def _brain_hull(volume: Float32Array, darkest: float) -> NDArray[np.bool_]:
     """Return the brain with the fluid in its sulci and ventricles; white matter has intensity 1."""
     smooth = ndimage.gaussian_filter(volume, 0.6)
     core = _largest(_ball_eroded((smooth > darkest) & (smooth < 1.18), _CORE_MM))
+    if not core.any():
+        return core
     brain = ndimage.binary_dilation(
         core,
         ndimage.generate_binary_structure(3, 1),
@@ -200,7 +235,10 @@ def _closed(brain: NDArray[np.bool_]) -> NDArray[np.bool_]:
     padded = np.pad(brain, room)
     closed = _ball_eroded(_ball_dilated(padded, _SULCUS_MM), _SULCUS_MM)
     filled = ndimage.binary_fill_holes(closed | padded)
-    hull = _ball_dilated(_largest(_ball_eroded(filled, _BRIDGE_MM)), _BRIDGE_MM + 0.6) & filled
+    core = _largest(_ball_eroded(filled, _BRIDGE_MM))
+    if not core.any():
+        return np.zeros_like(brain)
+    hull = _ball_dilated(core, _BRIDGE_MM + 0.6) & filled
     inner = slice(room, -room)
     return np.asarray(hull[inner, inner, inner])
 

@@ -76,6 +76,68 @@ def test_plain_pixels_are_those_that_pydicom_decodes(change, healthy, tmp_path):
     assert files.header().filename == "a.dcm"
 
 
+def wrapped(dataset, bits, syntax):
+    """Return a slice whose values need two bits more than BitsStored."""
+    highest = dataset.pixel_array.max()
+    stored = (dataset.pixel_array.astype(float) * (2 ** (bits + 2) - 1) / highest).astype(np.uint16)
+    dataset.PixelData = stored.tobytes()
+    dataset.BitsStored, dataset.HighBit = 16, 15
+    dataset = encoded(dataset, syntax) if syntax.is_encapsulated else dataset
+    dataset.BitsStored, dataset.HighBit = bits, bits - 1
+    return dataset
+
+
+def with_overlay(dataset, bit):
+    """Return a slice with a square in an unused bit, as overlays were stored."""
+    stored = dataset.pixel_array.copy()
+    stored[10:40, 20:60] |= 1 << bit
+    dataset.PixelData = stored.tobytes()
+    dataset.BitsStored, dataset.HighBit = 12, 11
+    return dataset
+
+
+def with_negative_values(dataset):
+    """Return a slice with signed values in 12 bits, beside an overlay in another."""
+    stored = dataset.pixel_array.astype(np.int16) - 500
+    stored[10:40, 20:60] ^= 1 << 13
+    dataset.PixelData = stored.tobytes()
+    dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 12, 11, 1
+    return dataset
+
+
+SYNTAXES = [pydicom.uid.ExplicitVRLittleEndian, pydicom.uid.RLELossless]
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda uid: uid.name)
+@pytest.mark.parametrize("bits", [8, 9, 13])
+def test_values_that_need_more_bits_than_are_stored_fail(
+    healthy, tmp_path, read_all, errors, syntax, bits
+):
+    slices = [wrapped(dataset, bits, syntax) for dataset in slices_of(healthy.scan)]
+    assert read_all(save_all(slices, tmp_path)) == []
+    assert errors[0].reason == "unreadable"
+    assert f"BitsStored {bits}, but the stored values need more bits" in str(errors[0])
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda uid: uid.name)
+@pytest.mark.parametrize("bit", [12, 15])
+def test_an_overlay_in_an_unused_bit_is_cut_off(healthy, tmp_path, read_all, syntax, bit):
+    slices = [with_overlay(dataset, bit) for dataset in slices_of(healthy.scan)]
+    if syntax.is_encapsulated:
+        slices = [encoded(dataset, syntax) for dataset in slices]
+    (found,) = read_all(save_all(slices, tmp_path))
+    np.testing.assert_array_equal(found.voxels, healthy.scan.voxels)
+
+
+def test_the_sign_of_stored_values_is_no_unused_bit(healthy, tmp_path):
+    dataset = with_negative_values(slices_of(healthy.scan)[3])
+    path = save(dataset, tmp_path / "a.dcm")
+    source = Source("a.dcm", path, path.stat().st_size)
+    (frame,) = read_frames(source)
+    found = LastFile().pixels(frame, DEFAULT_LIMITS)
+    np.testing.assert_array_equal(found[0].T + 500, healthy.scan.voxels[:, :, 3])
+
+
 def deflated(dataset):
     dataset.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
     return dataset

@@ -15,6 +15,7 @@ from meninx._assess.cases import score_cases
 from meninx._data.descriptors import seen_slices
 from meninx._data.manifest import Manifest, read_manifest
 from meninx._data.progress import Progress, silent
+from meninx._data.unchanged import check_unchanged
 from meninx._detect.calibration import Calibration
 from meninx._detect.calibrator import Calibrator
 from meninx._detect.detector import Detector
@@ -127,6 +128,7 @@ def _calibrated(
     path: Path, manifest: Manifest, fold: int, progress: Progress, workers: int
 ) -> Calibration:
     """Return the calibrators of a file without any, fitted on a fold of a manifest."""
+    check_unchanged(manifest.fold(fold), progress, workers)
     cases = score_cases(Detector(path, threads=1), manifest.fold(fold), progress, workers)
     kinds = [
         fit_pictures([case for case in cases if case.findings.is_volume == is_volume])

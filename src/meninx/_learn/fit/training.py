@@ -116,6 +116,7 @@ def train(
     checkpoint = last_checkpoint(output) if resume else None
     if resume:
         check_same_run(output, recipe, manifest.sha256, process_count())
+        _warn_of_unhashed(manifest)
     training_set = SliceDataset(learned, recipe.training_canvas)
     validation_set = SliceDataset(held_out, recipe.preprocessing) if held_out else None
     del learned, held_out
@@ -156,6 +157,18 @@ def train(
     )
     copies = Counter(compress((picture.fold for picture in manifest.pictures), copied))
     return Run(output, output / DETECTOR_NAME, figures, copies, before.seen_slices.complete)
+
+
+def _warn_of_unhashed(manifest: Manifest) -> None:
+    """Say that a manifest without hashes can't tell whether its files have changed."""
+    count = sum(not picture.sha256 for picture in manifest.pictures)
+    if count:
+        log.warning(
+            "the manifest has no sha256 of %d of %d pictures: whether they are still those that "
+            "the run began with is not known; `meninx prepare` writes it",
+            count,
+            len(manifest.pictures),
+        )
 
 
 def _logged_progress() -> Progress:

@@ -15,7 +15,7 @@ from meninx._scan.dicom.values import (
     texts,
     whole_number,
 )
-from meninx._scan.frame import Promise, Triple
+from meninx._scan.frame import IMAGES_OF_ACQUISITION, Promise, Triple
 
 GRAY = ("MONOCHROME1", "MONOCHROME2")
 # Beginnings of the other values of PhotometricInterpretation (DICOM PS3.3 C.7.6.3.1.2).
@@ -66,9 +66,7 @@ def _promises(dataset: Dataset) -> Iterator[Promise]:
         yield Promise("slices of the series", name, slices, of_positions=True)
     if images := _count(dataset, "ImagesInAcquisition"):
         acquisition = stored(dataset, "AcquisitionNumber")
-        yield Promise(
-            "images of the acquisition", acquisition, images, _count(dataset, "InstanceNumber")
-        )
+        yield Promise(IMAGES_OF_ACQUISITION, acquisition, images, _count(dataset, "InstanceNumber"))
 
 
 def _parts_of_concatenation(dataset: Dataset) -> Iterator[Promise]:

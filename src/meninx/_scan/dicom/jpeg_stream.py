@@ -175,7 +175,7 @@ def _next_bits(coded: bytes) -> NDArray[np.uint16]:
 def _parsed(stream: bytes) -> _Stream:
     """Return what the markers say, up to the end of the first scan."""
     jpeg = _Stream()
-    for marker, content, end in _segments(stream):
+    for marker, content, end in segments(stream):
         if marker in _FRAMES and len(content) > 5:
             jpeg.frame, jpeg.components = marker, content[5]
             jpeg.rows = int.from_bytes(content[1:3])
@@ -191,8 +191,15 @@ def _parsed(stream: bytes) -> _Stream:
     return jpeg
 
 
-def _segments(stream: bytes) -> Iterator[tuple[int, bytes, int]]:
-    """Yield each marker, its content and the offset behind it, up to the first scan."""
+def segments(stream: bytes) -> Iterator[tuple[int, bytes, int]]:
+    """Yield the segments of a JPEG or JPEG-LS stream up to its first scan.
+
+    Args:
+        stream: Bytes of one frame.
+
+    Yields:
+        Marker, content, and the offset behind the segment.
+    """
     place, marker = 0, 0
     while marker != _SCAN and place + 4 <= len(stream) and stream[place] == 0xFF:
         marker = stream[place + 1]

@@ -9,6 +9,7 @@ import pydicom
 from numpy.typing import NDArray
 from pydicom import Dataset
 
+from meninx._errors import UnreadableFile
 from meninx._scan.dicom.attributes import GRAY
 from meninx._scan.dicom.values import number, text, whole_number
 from meninx._scan.frame import PixelPlace
@@ -18,6 +19,9 @@ _EXPLICIT = pydicom.uid.ExplicitVRLittleEndian
 _PLAIN = (pydicom.uid.ImplicitVRLittleEndian, _EXPLICIT)
 _PIXEL_TAG = b"\xe0\x7f\x10\x00"
 _BYTES = {8: 1, 16: 2}
+# Share of neighbors from which unused bits belong to the image: measured 0.25 to 1.0 where they do,
+# below 0.001 with overlays, 0.02 where all bits are random.
+_CARRIES = 0.1
 
 
 def pixel_place(
@@ -102,6 +106,9 @@ def stored_values(
     Returns:
         The values, with unused bits corrected; None if the file was changed.
 
+    Raises:
+        UnreadableFile: If the image needs the unused bits.
+
     References:
         DICOM PS3.5 8.1.1: unused bits may hold anything.
     """
@@ -112,6 +119,46 @@ def stored_values(
     if len(data) < place.start + count * kind.itemsize:
         return None
     values = np.frombuffer(data, kind, count, place.start)
-    if unused := 8 * kind.itemsize - place.bits:
-        values = np.right_shift(np.left_shift(values, unused), unused)
-    return values.reshape(1, *shape)
+    return with_bits_stored(values.reshape(1, *shape), place.bits)
+
+
+def with_bits_stored(values: NDArray[np.integer], bits: int) -> NDArray[np.integer]:
+    """Return stored values without what their unused bits hold, such as an overlay.
+
+    Args:
+        values: Values as allocated, shape (frames, rows, columns[, colors]).
+        bits: BitsStored.
+
+    Returns:
+        Values of the lowest bits, with their sign.
+
+    Raises:
+        UnreadableFile: If the bits above BitsStored belong to the image.
+    """
+    unused = 8 * values.itemsize - bits
+    if not unused:
+        return values
+    stored: NDArray[np.integer] = np.right_shift(np.left_shift(values, unused), unused)
+    if not np.array_equal(stored, values) and _share_of_carries(values, stored, bits) > _CARRIES:
+        raise UnreadableFile(
+            f"BitsStored {bits}, but the stored values need more bits (they go up to "
+            f"{values.max()}): a part of their brightness would be lost; export the series again"
+        )
+    return stored
+
+
+def _share_of_carries(values: NDArray[np.integer], stored: NDArray[np.integer], bits: int) -> float:
+    """Return in how many neighbors of other unused bits these continue the stored ones.
+
+    Where brightness rises beyond BitsStored, the stored bits begin again at 0 and the next one is
+    set: the values themselves differ little. At the edge of an overlay they differ by a power of 2.
+    """
+    whole = values.astype(np.int64)
+    unused = whole - stored
+    carries = changes = 0
+    for axis in (1, 2):
+        is_change = np.diff(unused, axis=axis) != 0
+        is_near = np.abs(np.diff(whole, axis=axis)) < 2 ** (bits - 1)
+        changes += int(is_change.sum())
+        carries += int((is_change & is_near).sum())
+    return carries / max(changes, 1)

@@ -9,15 +9,15 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom import Dataset, FileDataset
-from pydicom.encaps import generate_frames
 from pydicom.pixels import pixel_array
 from pydicom.pixels.utils import get_expected_length
 
 from meninx._errors import UnreadableFile
 from meninx._scan.dicom.attributes import COLORED, GRAY
+from meninx._scan.dicom.encapsulated import check_frames, streams_of
 from meninx._scan.dicom.file import StoredHeader, parse
 from meninx._scan.dicom.jpeg_stream import check_pixels
-from meninx._scan.dicom.pixel_place import padding_values, stored_values
+from meninx._scan.dicom.pixel_place import padding_values, stored_values, with_bits_stored
 from meninx._scan.dicom.values import items, number, set_value, text, whole_number
 from meninx._scan.frame import Frame
 from meninx._scan.limits import DEFAULT_LIMITS, Limits
@@ -141,11 +141,9 @@ def decode(
         if signed is None:
             set_value(dataset, "PixelRepresentation", 0)
         syntax = dataset.file_meta.TransferSyntaxUID
-        if not syntax.is_encapsulated:
-            _check_frames(dataset)
-        decoded = _decoded(dataset, syntax)
-        pixels = decoded[None] if decoded.ndim == 2 else decoded
+        (check_frames if syntax.is_encapsulated else _check_length)(dataset)
         bits = int(dataset.BitsStored)
+        pixels = _decoded(dataset, syntax)
         if signed is None and pixels.max() >= 2 ** (bits - 1):
             raise UnreadableFile(
                 "PixelRepresentation is missing, and stored values go up to "
@@ -159,11 +157,9 @@ def decode(
 
 
 def _decoded(dataset: FileDataset, syntax: pydicom.uid.UID) -> NDArray[np.integer]:
-    """Return the stored values, shape ([frames, ]rows, columns[, colors]); check JPEG streams."""
+    """Return the stored values, shape (frames, rows, columns[, colors]); check JPEG streams."""
     if syntax in _JPEG:
-        for stream in generate_frames(
-            dataset.PixelData, number_of_frames=int(dataset.NumberOfFrames)
-        ):
+        for stream in streams_of(dataset):
             check_pixels(stream)
     plugin = DECODERS.get(syntax, "")
     if syntax == pydicom.uid.JPEGExtended12Bit:
@@ -171,7 +167,16 @@ def _decoded(dataset: FileDataset, syntax: pydicom.uid.UID) -> NDArray[np.intege
         # coded stands in the stream itself.
         dataset.file_meta = deepcopy(dataset.file_meta)
         dataset.file_meta.TransferSyntaxUID = pydicom.uid.JPEGLossless
-    return np.asarray(pixel_array(dataset, decoding_plugin=plugin))
+    bits = int(dataset.BitsStored)
+    # The other syntaxes state their bits in the stream.
+    has_unused = not syntax.is_encapsulated or syntax == pydicom.uid.RLELossless
+    has_unused &= bits < int(dataset.BitsAllocated)
+    if has_unused:
+        # pydicom drops the bits above BitsStored, whatever they hold.
+        set_value(dataset, "BitsStored", int(dataset.BitsAllocated))
+    decoded = np.asarray(pixel_array(dataset, decoding_plugin=plugin))
+    pixels = decoded if int(dataset.NumberOfFrames) > 1 else decoded[None]
+    return with_bits_stored(pixels, bits) if has_unused else pixels
 
 
 def _without_pixels(dataset: FileDataset) -> Dataset:
@@ -222,7 +227,7 @@ def _padded(pixels: NDArray[np.integer], low: float, high: float) -> NDArray[np.
     return padded if lowest - high > far or low - highest > far else None
 
 
-def _check_frames(dataset: Dataset) -> None:
+def _check_length(dataset: Dataset) -> None:
     """Check that there are no more frames than the header promises: the decoder drops them."""
     found, promised = len(dataset.PixelData), get_expected_length(dataset)
     frames = int(dataset.NumberOfFrames)
