@@ -64,6 +64,8 @@ class InputError(MeninxError):
     identity: Mapping[str, str] = MappingProxyType({})
     # What is missing of the scan or its study: counts of `_scan.completeness`.
     incomplete: tuple[Any, ...] = ()
+    # What its headers say of a series that can't be read: warnings of `_scan.warning`.
+    warnings: tuple[Any, ...] = ()
 
     def __init__(self, message: str, *, place: str = "", reason: str | None = None) -> None:
         place = printable(place)

@@ -40,6 +40,7 @@ def rows(count, tumors, seed=0, shift=0.0, month="2025-01", refused=0):
             "scanner": "",
             "field_strength": 3.0,
             "sequence": "T1",
+            "gone": False,
         }
         for logit in logits
     ]
@@ -106,3 +107,9 @@ def test_the_distance_is_that_of_the_best_mixture():
     assert reference.distance(mixed) == pytest.approx(0, abs=0.01)
     assert reference.distance(binned(np.zeros(50))) > 0.4
     assert Reference.of(Calibrator()) is None
+
+
+def test_rows_that_are_gone_are_not_counted():
+    part = rows(4, 0.5)
+    part[0]["gone"] = True
+    assert Tally.of([Batch(part)], CALIBRATION).whole.count == 3

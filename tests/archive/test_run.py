@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -20,7 +21,7 @@ from meninx._archive.options import Options
 from meninx._archive.table import Table
 from meninx._detect.loading import load_detector
 from tests.archive import sorters
-from tests.archive.conftest import ROWS, SERIES
+from tests.archive.conftest import ROWS, SERIES, write_series
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -94,6 +95,40 @@ def test_a_second_run_has_nothing_to_do(whole, archive):
     result = run(archive, whole[0], "--maps")
     assert "this run: 0 new" in result.stderr
     assert table(whole[0]) == before
+
+
+def test_replaced_and_removed_series_are_said_and_not_counted(heads, tmp_path):
+    source, out = tmp_path / "in", tmp_path / "out"
+    for number in range(3):
+        write_series(heads[number], source / f"head-{number}", number)
+    assert run(source, out).returncode == 0
+    shutil.rmtree(source / "head-0")
+    write_series(heads[3], source / "head-0", 3)
+    shutil.rmtree(source / "head-1")
+    (source / "head-2/notes.txt").write_text("the folder changed, its series did not")
+    result = run(source, out)
+    assert result.returncode == 0, result.stderr
+    assert "2 scans in the table: 2 scored" in result.stderr
+    assert "gone: 2 scans no longer in the archive, or with other content now" in result.stderr
+    assert "not counted: head-0, head-1" in result.stderr
+    found = pd.read_parquet(out).sort_values(["scan", "gone"])
+    assert list(zip(found.scan, found.gone, strict=True)) == [
+        ("head-0", False),
+        ("head-0", True),
+        ("head-1", True),
+        ("head-2", False),
+    ]
+    aside = out / "_meninx"
+    summary = json.loads((aside / "summary.json").read_text())
+    assert (summary["rows"], summary["decisions"].keys()) == (2, {*found.decision[~found.gone]})
+    assert summary["gone"] == {"rows": 2, "scans": ["head-0", "head-1"], "looked_for": True}
+    assert "2 scans no longer in the archive" in (aside / "summary.html").read_text()
+    write_series(heads[1], source / "head-1", 1)
+    (source / "lost.dcm").symlink_to(tmp_path / "nowhere")
+    result = run(source, out)
+    assert "gone: not looked for in this run" in result.stderr
+    (source / "lost.dcm").unlink()
+    assert "gone: 1 scan no longer" in run(source, out).stderr
 
 
 def rows_entered(out):

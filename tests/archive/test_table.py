@@ -137,3 +137,53 @@ def test_incomplete_counts_are_in_the_table(table, tmp_path):
     table.finish()
     found = parquet.read_table(tmp_path / "out").column("incomplete").to_pylist()
     assert sorted(found, key=len) == [[], [count]]
+
+
+def stamps(*numbers):
+    return [f"f{number:015x}" for number in numbers]
+
+
+def test_rows_of_content_that_is_gone_are_marked_until_it_is_back(table, tmp_path):
+    table.add([unit(1, place="a"), unit(2, place="b"), unit(3, place="c")])
+    copy = unit(1, place="d", rows=[]) | {"stamp": "ff" * 8, "folder": stamps(4)[0]}
+    table.add([copy])
+    table.finish()
+    # Of the first the copy is left; the second's files have other content now, which waits.
+    table.add([unit(5, place="b")])
+    table.mark_gone(stamps(3, 4, 5))
+    table.finish()
+    marked = {(row.scan, row.gone) for row in read(tmp_path).itertuples()}
+    assert marked == {("d", False), ("b", True), ("c", False), ("b", False)}
+    assert table.gone(9) == (1, ["b"])
+    table.mark_gone(stamps(1, 2, 3, 4))
+    table.finish()
+    marked = {(row.content_hash[-1], row.scan, row.gone) for row in read(tmp_path).itertuples()}
+    assert marked == {("1", "a", False), ("2", "b", False), ("3", "c", False), ("5", "b", True)}
+
+
+def test_a_known_unit_in_a_changed_folder_is_not_gone(table):
+    table.add([unit(1)])
+    known = unit(1, rows=[]) | {"folder": stamps(9)[0], "content_hash": ""}
+    assert table.add([known, known]) == 0
+    table.mark_gone(stamps(9))
+    assert table.gone(9) == (0, [])
+    assert stamps(9)[0] in table.done()
+
+
+def test_only_the_archive_of_the_run_has_rows_that_are_gone(table, tmp_path):
+    table.add([unit(1), unit(2)])
+    table.close()
+    other = Table(tmp_path / "out", SHA, "elsewhere")
+    other.add([unit(2, rows=[]) | {"stamp": "ff" * 8}, unit(3)])
+    other.mark_gone([])
+    assert other.gone(9) == (1, ["place-3"])
+    other.close()
+
+
+def test_a_series_whose_slices_were_replaced_is_not_split(table):
+    identity = {"patient": "p", "study_instance_uid": "1", "series_instance_uid": "1.2"}
+    table.add([unit(1, place="a", rows=[row(identity=identity)])])
+    table.add([unit(2, place="a", rows=[row(identity=identity)])])
+    assert table.count_split() == 1
+    table.mark_gone(stamps(2))
+    assert table.count_split() == 0

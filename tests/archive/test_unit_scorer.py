@@ -168,3 +168,12 @@ def test_a_full_temporary_folder_is_named_without_a_file(error):
     assert unit_scorer._reason_of(error).startswith("temporary folder: disk full")
     assert "1.dcm" not in unit_scorer._reason_of(error)
     assert "gone.png" in unit_scorer._reason_of(FileNotFoundError(2, "none", "gone.png"))
+
+
+def test_a_known_unit_is_not_fetched_again(archive):
+    store = open_store(str(archive))
+    known = [unit for folder in store.folders() for unit in units_of(store, folder, NOTHING)]
+    results = scored(archive, Done(unit.stamp for unit in known))
+    assert len(results) == len(known)
+    for result in results.values():
+        assert (result["content_hash"], result["rows"], result["unreached"]) == ("", "[]", "")

@@ -36,6 +36,7 @@ KEYS = [
     "p_values",
     "coverage",
     "reference",
+    "warnings",
     "incomplete",
     "model",
 ]
@@ -232,3 +233,35 @@ def test_table_and_explain_say_what_came_incomplete(folder, model, tmp_path):
     shown = RUN.invoke(app, [*arguments, "--model", str(model)])
     assert shown.exit_code == 1
     assert "20 of 77 instances of the study came" in shown.stdout
+
+
+def test_a_series_of_another_contrast_that_can_t_be_read_is_said_and_refers_nothing(
+    folder, model, tmp_path
+):
+    shutil.copytree(folder / "FLAIR of 7", tmp_path / "FLAIR")
+    shutil.copytree(folder / "T1 of 7", tmp_path / "DWI")
+    for number, path in enumerate(sorted((tmp_path / "DWI").iterdir())):
+        dataset = dcmread(path)
+        dataset.SeriesDescription, dataset.ScanningSequence = "ep2d_diff b1000", "EP"
+        dataset.DiffusionBValue = 1000.0
+        dataset.save_as(path)
+        if number % 3 == 2:
+            path.unlink()
+    alone = lines_of(tmp_path / "FLAIR", "--json", "--studies", "--model", model)[-1]
+    *series, study = lines_of(tmp_path, "--json", "--studies", "--model", model, status=1)
+    (failed,) = (line for line in series if line["status"] == "failed")
+    assert failed["reason"] == "geometry"
+    assert [warning["code"] for warning in failed["warnings"]] == ["other_contrast"]
+    assert (study["decision"], study["incomplete"]) == (alone["decision"], [])
+    assert [warning["code"] for warning in study["warnings"]] == ["not_counted"]
+    table = RUN.invoke(app, ["predict", str(tmp_path), "--model", str(model)]).stdout
+    said = "not counted in this study: 1 series of another contrast that could not be read"
+    assert said in " ".join(table.split())
+    # Without the description it may have been one of those that count.
+    for path in (tmp_path / "DWI").iterdir():
+        dataset = dcmread(path)
+        dataset.SeriesDescription, dataset.ScanningSequence = "T1", "SE"
+        del dataset.DiffusionBValue
+        dataset.save_as(path)
+    *_, study = lines_of(tmp_path, "--json", "--studies", "--model", model, status=1)
+    assert (study["reason"], study["warnings"]) == ("incomplete", [])

@@ -9,7 +9,8 @@ import onnx
 import pytest
 from PIL import Image
 
-from meninx._detect.findings import Findings
+from meninx._detect.answer_words import what_would_change_it
+from meninx._detect.findings import Findings, StudyFindings
 from meninx._detect.head_slices import brain_slices
 from meninx._detect.loading import load_detector, shipped_detector
 from meninx._errors import ModelError, OptionError, UnreadableFile
@@ -108,8 +109,13 @@ def test_a_series_in_another_plane_is_referred_with_that_reason(detector, sick, 
     assert found.as_json()["borders"] is None
     study = detector.score_study([found], "s")
     assert (study.decision, study.reason) == ("refer", "not_calibrated")
-    missing = replace(scan, incomplete=(Incomplete("slices", 9, 3),))
-    assert detector.score(missing).reason == "incomplete"
+    missing = detector.score(replace(scan, incomplete=(Incomplete("slices", 9, 3),)))
+    assert (missing.reason, missing.calibrated) == ("incomplete", False)
+    assert plane in missing.warnings[-1].text
+    assert what_would_change_it(missing) == what_would_change_it(found)
+    assert Findings.from_json(missing.as_json()).calibrated is False
+    study = detector.score_study([missing], "s")
+    assert (study.reason, study.warnings[-1].code) == ("incomplete", "not_calibrated")
 
 
 def test_a_series_of_another_contrast_is_referred_and_does_not_count_in_its_study(detector, sick):
@@ -118,6 +124,19 @@ def test_a_series_of_another_contrast_is_referred_and_does_not_count_in_its_stud
     assert (found.decision, found.reason) == ("refer", "not_calibrated")
     assert "contrast" in found.message
     assert detector.score_study([found, own], "s").series == (own.scan,)
+    lacking = replace(diffusion, incomplete=(Incomplete("slices of the series", 40, 24),))
+    study = detector.score_study([detector.score(lacking), own], "s")
+    assert (study.series, study.probability) == ((own.scan,), own.probability)
+    assert (study.decision, study.incomplete) == (own.decision, ())
+    (warning,) = study.warnings
+    assert warning.code == "not_counted"
+    assert warning.text.startswith("not counted in this study: 1 series of another contrast")
+    assert "(1 incomplete)" in warning.text
+    assert StudyFindings.from_json(study.as_json()).warnings == study.warnings
+    # What is missing of the study may have counted; and alone it is missing of what counts.
+    of_study = replace(diffusion, incomplete=(Incomplete("instances of the study", 77, 20),))
+    assert detector.score_study([detector.score(of_study), own], "s").reason == "incomplete"
+    assert detector.score_study([detector.score(lacking)], "s").reason == "incomplete"
     picture = replace(diffusion, voxels=diffusion.voxels[:, :, 8:9], affine=None)
     assert detector.score(picture).reason != "not_calibrated"
 

@@ -14,7 +14,9 @@ from meninx._detect.decision import decision_from_p_values
 from meninx._detect.findings import Findings
 from meninx._detect.loading import load_detector
 from meninx._detect.study_grouping import LEADING, evidence_of, grouped_by_study, study_name
+from meninx._scan.completeness import Incomplete
 from meninx._scan.sequence import sequence_from_text
+from meninx._scan.warning import ScanWarning
 
 
 def nifti(name):
@@ -308,6 +310,7 @@ def test_a_study_is_decided_by_its_p_values_or_by_the_operating_point(detectors)
         "p_values",
         "coverage",
         "reference",
+        "warnings",
         "incomplete",
         "model",
     ]
@@ -320,6 +323,24 @@ def test_a_study_of_nothing_scored_is_refused_or_failed(detectors):
         assert (found.status, found.decision, found.probability) == (status, None, None)
         assert found.series == ()
         assert found.as_json()["probability"] is None
+
+
+def test_what_can_t_be_read_is_missing_unless_it_is_of_another_contrast(detectors):
+    flair = dicom("a", "1", "FLAIR", logit=1.0)
+    unknown = Findings("b", "failed")
+    other = replace(unknown, warnings=(ScanWarning("other_contrast", "diffusion"),))
+    assert detectors[0].score_study([flair, unknown], "s").reason == "incomplete"
+    study, alone = (detectors[0].score_study(found, "s") for found in ([flair, other], [flair]))
+    assert study.incomplete == ()
+    assert (study.decision, study.probability) == (alone.decision, alone.probability)
+    assert [warning.text for warning in study.warnings] == [
+        "not counted in this study: 1 series of another contrast that could not be read"
+    ]
+    assert alone.warnings == ()
+    both = detectors[0].score_study([flair, other, replace(unknown, scan="c")], "s")
+    assert both.incomplete == (Incomplete("series of the study", 2, 1),)
+    nothing = detectors[0].score_study([other], "s")
+    assert (nothing.status, len(nothing.warnings)) == ("failed", 1)
 
 
 def test_each_class_of_studies_is_kept_as_often_as_promised(detectors):

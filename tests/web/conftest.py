@@ -210,10 +210,14 @@ def stored(server):
     def store(*findings, **more):
         study = Study(
             title="case",
-            content_hash=str(len(findings)) * 64,
             findings=list(findings),
             chosen=0,
-            **{"state": DONE, "decision": "tumor"} | more,
+            **{
+                "state": DONE,
+                "decision": "tumor",
+                "content_hash": str(len(findings)) * 64,
+            }
+            | more,
         )
         with server.web.sessions.begin() as session:
             session.add(study)

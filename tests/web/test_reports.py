@@ -10,6 +10,7 @@ from PIL import Image
 from pypdf import PdfReader
 
 from meninx._detect.findings import StudyFindings
+from meninx._scan.warning import ScanWarning
 from meninx._web.store.settings import Settings
 from tests.web.conftest import Server
 from tests.web.findings import MODEL, VIEWER, finding
@@ -211,3 +212,35 @@ def test_page_report_and_responses_name_what_is_incomplete(server, stored):
     assert report_of(server, study).count(words) == 3
     assert client.get(f"/studies/{study}/finding.json").json()["findings"][0]["incomplete"]
     assert client.get(f"/api/v1/studies/{study}").json()["answer"]["incomplete"]
+
+
+def test_what_does_not_count_in_a_study_is_said_on_page_and_report(server, stored):
+    said = "not counted in this study: 1 series of another contrast that could not be read"
+    other = "it is described as another contrast (diffusion)"
+    answer = StudyFindings(
+        "study", ("series 1",), "no_tumor", 0.1, warnings=(ScanWarning("not_counted", said),)
+    ).as_json()
+    unread = finding(
+        scan="series 2",
+        status="failed",
+        decision=None,
+        probability=None,
+        types={},
+        reason="geometry",
+        message="9 slices missing",
+        warnings=[{"code": "other_contrast", "text": other}],
+    )
+    study = stored(finding(scan="series 1"), unread, decision="no_tumor", answer=answer)
+    client = server.browser().client
+    page = " ".join(client.get(f"/studies/{study}?scan=1").text.split())
+    assert f"Warning: {said}." in page
+    assert f"Warning: {other}" in page
+    assert f"Warning: {said}." in report_of(server, study)
+    assert client.get(f"/api/v1/studies/{study}").json()["answer"]["warnings"]
+    # An answer that was stored without the key is shown as before.
+    del answer["warnings"]
+    values = {"decision": "no_tumor", "content_hash": "f" * 64}
+    study = stored(finding(scan="series 1"), unread, answer=answer, **values)
+    page = client.get(f"/studies/{study}").text
+    assert "The study:" in page
+    assert "not counted" not in page

@@ -48,6 +48,8 @@ class RunProgress:
         unreached: Units whose files could not be fetched.
         places: Places of these units by reason; at most `_MAX_PLACES` for each.
         split: Series with rows for parts of them, which could not be joined.
+        here: Stamps of the folders that the archive has.
+        gone: Whether rows were marked whose content the archive no longer has.
     """
 
     files: int = 0
@@ -59,6 +61,8 @@ class RunProgress:
     unreached: int = 0
     places: dict[str, list[str]] = field(default_factory=dict)
     split: int = 0
+    here: list[str] = field(default_factory=list)
+    gone: bool = False
 
 
 def score_archive(
@@ -81,13 +85,19 @@ def score_archive(
     """
     run = _Run(options, table, report, stop)
     counting = (options.source, table.done(), run.progress, stop)
-    threading.Thread(target=_count_files, args=counting, daemon=True).start()
+    counter = threading.Thread(target=_count_files, args=counting, daemon=True)
+    counter.start()
     run.walk({})
     # Only now all parts of a series are known, and nothing waited for the end of the walk.
     if not stop.is_set() and (split := table.split_series()):
         run.walk(split)
+    counter.join()
+    # What is out of reach is not gone.
+    if run.progress.counted and not (run.progress.unreached or stop.is_set()):
+        table.mark_gone(run.progress.here)
+        run.progress.gone = True
     stop.set()
-    run.progress.split = len(frozenset().union(*table.split_series().values()))
+    run.progress.split = table.count_split()
     return run.progress
 
 
@@ -195,9 +205,12 @@ def _record(units: list[UnitResult], table: Table, progress: RunProgress) -> Non
     """Enter the results of units into the table, and count them."""
     reached = [unit for unit in units if not unit["unreached"]]
     progress.rows += table.add(reached)
-    progress.units += len(reached)
+    scored = [unit for unit in reached if unit["content_hash"]]  # others were known before
+    progress.units += len(scored)
     progress.unreached += len(units) - len(reached)
-    progress.files += sum(unit["files"] for unit in reached)
+    # Of folders that came or changed since the count.
+    progress.here += [unit["folder"] for unit in reached]
+    progress.files += sum(unit["files"] for unit in scored)
     for unit in units:
         if unit["unreached"]:
             # Reasons often begin with the place.
@@ -208,12 +221,14 @@ def _record(units: list[UnitResult], table: Table, progress: RunProgress) -> Non
 
 
 def _count_files(source: str, done: Done, progress: RunProgress, stop: threading.Event) -> None:
-    """Count the archive's files, to estimate the remaining time."""
+    """Count the archive's files, to estimate the remaining time, and list its folders' stamps."""
     with suppress(Exception):  # scoring reports unreachable places
         store = open_store(source)
         for folder in store.folders():
+            stamp = folder_stamp(store, folder)
             progress.found += len(folder.entries)
-            progress.earlier += len(folder.entries) if folder_stamp(store, folder) in done else 0
+            progress.earlier += len(folder.entries) if stamp in done else 0
+            progress.here.append(stamp)
             if stop.is_set():
                 return
         progress.counted = True

@@ -27,6 +27,8 @@ _DIMENSION_NAMES = {
 }
 # Most reasons on a terminal why places are out of reach, and most places for each.
 MAX_NAMED, MAX_REASONS = 8, 20
+# Most names in summary.json of scans whose content is gone.
+MAX_GONE = 1000
 DECISIONS = ("no_tumor", "refer", "tumor")
 
 
@@ -41,6 +43,7 @@ class Summary:
         seconds: Duration of this run, s.
         warnings: Warnings of subsets whose scores or refusals differ.
         folder: Folder of the pages.
+        gone: Number of rows marked as gone, and the names of some.
     """
 
     tally: Tally
@@ -49,6 +52,7 @@ class Summary:
     seconds: float
     warnings: list[DriftWarning]
     folder: Path
+    gone: tuple[int, list[str]] = (0, [])
 
     @property
     def not_scored(self) -> int:
@@ -83,6 +87,22 @@ class Summary:
         )
 
     @property
+    def gone_lines(self) -> list[str]:
+        """Lines about rows whose content the archive no longer has."""
+        lines = []
+        count, names = self.gone
+        if count:
+            named = ", ".join(names[:MAX_NAMED])
+            more = f" and {count - MAX_NAMED} more" if count > MAX_NAMED else ""
+            lines.append(
+                f"{counted(count, 'scan')} no longer in the archive, or with other content now, "
+                f"marked `gone` and not counted: {named}{more}"
+            )
+        if not self.progress.gone:
+            lines.append("not looked for in this run, which did not reach all of the archive")
+        return lines
+
+    @property
     def copies(self) -> int:
         """Number of units with the same content as another."""
         return self.counts["units"] - self.counts["contents"]
@@ -107,6 +127,7 @@ class Summary:
         lines += self.out_of_reach
         if self.progress.split:
             lines.append(f"not joined: {self.split}")
+        lines += [f"gone: {line}" for line in self.gone_lines]
         lines += [f"moved: {warn.dimension} {warn.value}: {warn.what}" for warn in self.warnings]
         return [*lines, f"see {self.folder / 'summary.html'} and {self.folder / 'drift.html'}"]
 
@@ -130,6 +151,11 @@ class Summary:
                 "out_of_reach": self.progress.places,
             },
             "not_joined": self.progress.split,
+            "gone": {
+                "rows": self.gone[0],
+                "scans": self.gone[1],
+                "looked_for": self.progress.gone,
+            },
             "drift": [asdict(warn) for warn in self.warnings],
         }
 
@@ -155,6 +181,7 @@ def write_pages(table: Table, detector: Detector, progress: RunProgress, seconds
         seconds,
         warnings_of(tally, calibration),
         table.aside,
+        table.gone(MAX_GONE),
     )
     (table.aside / "summary.json").write_text(json.dumps(summary.as_json(), indent=2) + "\n")
     pages = {

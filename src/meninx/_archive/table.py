@@ -59,6 +59,7 @@ _SCHEMA = pa.schema(
         "scan": TEXT,
         "files": pa.int32(),
         "bytes": pa.int64(),
+        "gone": pa.bool_(),
         "identity": _struct(study_instance_uid=TEXT, series_instance_uid=TEXT, patient=TEXT),
         "month": TEXT,
         "scanner": TEXT,
@@ -96,14 +97,18 @@ TABLES = """
 create table if not exists findings (
     detector text not null, content_hash text not null, unit text not null, place text not null,
     detail text not null, part integer, row text, moved integer not null default 0,
-    primary key (detector, content_hash)
+    gone integer not null default 0, primary key (detector, content_hash)
 ) without rowid;
 create index if not exists findings_of_units on findings (detector, unit);
 create index if not exists findings_waiting on findings (detector, content_hash) where part is null;
 create index if not exists findings_moved on findings (detector, part) where moved;
+create index if not exists findings_gone on findings (detector, unit) where gone;
 create table if not exists units (
-    detector text not null, stamp text not null, primary key (detector, stamp)
+    detector text not null, stamp text not null, archive text not null, folder text not null,
+    content text not null, place text not null, joined integer not null default 0,
+    primary key (detector, stamp)
 ) without rowid;
+create index if not exists units_of_contents on units (detector, content);
 create table if not exists folders (
     detector text not null, stamp text not null, units integer not null, done integer not null,
     primary key (detector, stamp)
@@ -146,12 +151,14 @@ class Table:
     Args:
         folder: Folder of the table; made if missing.
         sha256: SHA-256 of the detector file, hexadecimal.
+        source: Archive of this run, as `Options.source`; only its contents are ever marked as gone.
 
     Raises:
         OptionError: If the folder can't be written, or another run is writing it.
     """
 
-    def __init__(self, folder: Path, sha256: str) -> None:
+    def __init__(self, folder: Path, sha256: str, source: str = "") -> None:
+        self._archive = short_hash(source)
         self.detector = sha256[:_DETECTOR_DIGITS]
         self.aside = folder / ASIDE
         self.folder = folder / f"detector={self.detector}"
@@ -226,15 +233,16 @@ class Table:
         return added
 
     def _add(self, unit: Mapping[str, Any]) -> int:
-        new = self._update("insert or ignore into units values (?, ?)", unit["stamp"])
-        if not new:
-            return 0  # done twice: a lost worker had finished it
+        if not self._enter_unit(unit):
+            return 0
         self._update(
             "insert into folders values (?, ?, ?, 1) on conflict do update set done = done + 1",
             unit["folder"],
             unit["units"],
         )
         content, place = unit["content_hash"], unit["place"]
+        if not content:
+            return 0  # known, and now in a folder that has changed
         # The row is named by the first of several copies by name, whichever was scored.
         self._update(
             "update findings indexed by findings_of_units set place=?3, moved=1 "
@@ -250,7 +258,7 @@ class Table:
             numbered = hashlib.sha256(f"{content}:{number}".encode()).hexdigest()
             key = numbered if number else content
             added += self._update(
-                "insert or ignore into findings values (?, ?, ?, ?, ?, null, ?, 0)",
+                "insert or ignore into findings values (?, ?, ?, ?, ?, null, ?, 0, 0)",
                 key,
                 content,
                 place,
@@ -258,6 +266,28 @@ class Table:
                 json.dumps(row),
             )
         return added
+
+    def _enter_unit(self, unit: Mapping[str, Any]) -> int:
+        """Enter a unit, or the folder that it is in now; return 0 if that was known."""
+        stamp, folder, content = unit["stamp"], unit["folder"], unit["content_hash"]
+        if not content:
+            return self._update(
+                "update units set folder=?4 "
+                "where detector=?1 and stamp=?2 and archive=?3 and folder<>?4",
+                stamp,
+                self._archive,
+                folder,
+            )
+        # The content of a joined series is that of its parts. A unit may be done twice: by a worker
+        # that was lost, and by another one.
+        return self._update(
+            "insert or ignore into units values (?, ?, ?, ?, ?, ?, 0)",
+            stamp,
+            self._archive,
+            folder,
+            "" if unit["joined"] else content,
+            unit["place"],
+        )
 
     def _enter_series(self, unit: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]) -> None:
         """Record which series a unit's rows are of, and withdraw rows of the parts it joins."""
@@ -270,13 +300,13 @@ class Table:
         for name, uid in series:
             for folder in folders:
                 if unit["joined"]:
-                    self._withdraw(name, folder)
+                    self._withdraw(name, folder, unit["content_hash"])
                 content = unit["content_hash"]
                 statement = "insert or ignore into series values (?, ?, ?, ?, ?)"
                 self._update(statement, name, folder, content, uid)
 
-    def _withdraw(self, series: str, folder: str) -> None:
-        """Withdraw the rows of a series' part in a folder: another unit has it and the others."""
+    def _withdraw(self, series: str, folder: str, joined: str) -> None:
+        """Withdraw the rows of a series' part in a folder: a joined unit has it and the others."""
         query = "select unit from series where detector=? and series=? and folder=?"
         for (part,) in list(self._query(query, series, folder)):
             self._update(
@@ -291,8 +321,59 @@ class Table:
                 part,
                 _REPLACED,
             )
+            self._update(
+                "update units indexed by units_of_contents set content=?4, joined=1 "
+                "where detector=?1 and content=?2 and folder=?3",
+                part,
+                folder,
+                joined,
+            )
             statement = "delete from series where detector=? and series=? and unit=?"
             self._update(statement, series, part)
+
+    def mark_gone(self, here: Iterable[str]) -> None:
+        """Mark the rows of contents that the archive no longer has, and name others anew.
+
+        Rows of a content are named by the first of its places that still has it.
+
+        Args:
+            here: Stamps of all folders that the archive has now.
+        """
+        present = Done(here)
+        self._ledger.create_function("here", 1, lambda stamp: stamp in present, deterministic=True)
+        # A content stays as long as a copy does; a joined series only with all of its parts.
+        contents = list(
+            self._query(
+                "select content, sum(here(folder)) = 0 or (max(joined) and not min(here(folder))), "
+                "min(case when here(folder) and not joined then place end) "
+                "from units as own indexed by units_of_contents where detector=?1 and content<>'' "
+                "and archive=?2 and not exists (select 1 from units as other "
+                "indexed by units_of_contents where other.detector=?1 "
+                "and other.content=own.content and other.archive<>?2) group by content",
+                self._archive,
+            )
+        )
+        with self._transaction():
+            for content, gone, place in contents:
+                self._update(
+                    "update findings indexed by findings_of_units set moved=1, gone=?3, "
+                    "place=ifnull(?4, place) where detector=?1 and unit=?2 and moved < ?5 "
+                    "and ifnull(part, 0) >= 0 and (gone<>?3 or place<>ifnull(?4, place))",
+                    content,
+                    gone,
+                    place,
+                    _REPLACED,
+                )
+
+    def gone(self, most: int) -> tuple[int, list[str]]:
+        """Return how many rows are marked as gone, and the names of at most so many."""
+        where = (
+            "from findings indexed by findings_gone "
+            "where detector=? and gone and ifnull(part, 0) >= 0"
+        )
+        ((count,),) = self._query(f"select count(*) {where}")
+        names = self._query(f"select place || detail {where} order by place limit ?", most)
+        return count, [name for (name,) in names]
 
     def split_series(self) -> SplitSeries:
         """Return the series with rows from several units, whose files lie in several folders."""
@@ -304,11 +385,21 @@ class Table:
             found[folder].add(uid)
         return {folder: frozenset(uids) for folder, uids in found.items()}
 
+    def count_split(self) -> int:
+        """Return the number of series with rows from several units whose content is not gone."""
+        query = (
+            "select count(distinct uid) from series where detector=?1 and series in (select series "
+            "from series where detector=?1 and unit not in (select unit from findings indexed by "
+            "findings_gone where detector=?1 and gone) "
+            "group by series having count(distinct unit) > 1)"
+        )
+        return int(next(self._query(query))[0])
+
     def flush(self) -> None:
         """Write the waiting rows as parts."""
         while waiting := list(
             self._query(
-                "select content_hash, place || detail, row from findings "
+                "select content_hash, place || detail, row, gone from findings "
                 "indexed by findings_waiting where detector=? and part is null "
                 "order by content_hash limit ?",
                 PART_ROWS,
@@ -318,12 +409,13 @@ class Table:
                 self._query("select coalesce(max(part), -1) from parts where detector=?")
             )
             rows = [
-                json.loads(row) | {"content_hash": key, "scan": scan} for key, scan, row in waiting
+                json.loads(row) | {"content_hash": key, "scan": scan, "gone": bool(gone)}
+                for key, scan, row, gone in waiting
             ]
             self._write(last + 1, _as_table(rows))
             with self._transaction():
                 self._update("insert into parts values (?, ?)", last + 1)
-                for key, _, _ in waiting:
+                for key, *_ in waiting:
                     self._update(
                         "update findings set part=?3, row=null, moved=0 "
                         "where detector=?1 and content_hash=?2",
@@ -334,7 +426,7 @@ class Table:
         self._flushed = time.monotonic()
 
     def finish(self) -> None:
-        """Write the waiting rows, and rewrite parts with rows that were renamed or replaced."""
+        """Write the waiting rows, and rewrite parts with renamed, replaced or marked rows."""
         self.flush()
         query = (
             "select distinct part from findings indexed by findings_moved "
@@ -342,20 +434,24 @@ class Table:
         )
         for (part,) in list(self._query(query)):
             names_query = (
-                "select content_hash, place || detail, moved from findings indexed by "
+                "select content_hash, place || detail, moved, gone from findings indexed by "
                 "findings_moved where detector=? and part=? and moved"
             )
             changed = list(self._query(names_query, part))
-            names = {key: name for key, name, _ in changed}
-            replaced = [key for key, _, moved in changed if moved == _REPLACED]
+            names = {key: name for key, name, *_ in changed}
+            marks = {key: bool(gone) for key, *_, gone in changed}
+            replaced = [key for key, _, moved, _ in changed if moved == _REPLACED]
             table = parquet.read_table(self._path(part), partitioning=None)
             is_replaced = pc.is_in(table.column("content_hash"), pa.array(replaced, TEXT))
             table = table.filter(pc.invert(is_replaced))
             keys = table.column("content_hash").to_pylist()
             scans = table.column("scan").to_pylist()
             scans = [names.get(key, scan) for key, scan in zip(keys, scans, strict=True)]
-            place = table.schema.get_field_index("scan")
-            self._write(part, table.set_column(place, "scan", pa.array(scans, pa.string())))
+            gone = table.column("gone").to_pylist()
+            gone = [marks.get(key, mark) for key, mark in zip(keys, gone, strict=True)]
+            for name, values in (("scan", pa.array(scans, TEXT)), ("gone", pa.array(gone))):
+                table = table.set_column(table.schema.get_field_index(name), name, values)
+            self._write(part, table)
             with self._transaction():
                 self._update(
                     "update findings set part=?3, moved=0 "

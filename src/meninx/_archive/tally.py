@@ -21,6 +21,7 @@ COLUMNS = (
     "scanner",
     "field_strength",
     "sequence",
+    "gone",
 )
 DIMENSIONS = ("month", "scanner", "field_strength", "sequence")
 KINDS = ("volume", "picture")
@@ -86,12 +87,16 @@ class Tally:
 
     @classmethod
     def of(cls, batches: Iterable[pa.RecordBatch], calibration: Calibration) -> "Tally":
-        """Return the counts of batches with `COLUMNS`; `calibration` scales logits to log odds."""
+        """Return the counts of batches with `COLUMNS`; rows marked as gone are left out.
+
+        `calibration` scales logits to log odds.
+        """
         tally = cls()
         units = {kind: calibration.of(volume=kind == "volume").unit for kind in KINDS}
         for batch in batches:
             for row in batch.to_pylist():
-                tally._add(row, units)
+                if not row["gone"]:
+                    tally._add(row, units)
         return tally
 
     def with_dimension(self, dimension: str) -> RowCounts:

@@ -76,10 +76,12 @@ class UnitScorer:
             yield self._finish(previous)
 
     def _submit(self, unit: Unit) -> "PendingUnit":
-        """Fetch a unit, and submit it to the worker process unless its content is done."""
+        """Fetch a unit that is not done, and submit it unless its content is done."""
         pending = PendingUnit(unit)
         if unit.error:
             pending.result["unreached"] = printable(unit.error)
+            return pending
+        if unit.stamp in self._done:
             return pending
         try:
             pending.into = tempfile.TemporaryDirectory(prefix="meninx-", dir=self._scratch)

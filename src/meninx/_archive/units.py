@@ -46,13 +46,13 @@ class Unit:
 
 
 def all_units(store: Store, done: Done) -> Iterator[Unit]:
-    """Yield the units of an archive that are not done; see `units_of`."""
+    """Yield the units of an archive's folders that are not done; see `units_of`."""
     for folder in store.folders():
         yield from units_of(store, folder, done)
 
 
 def units_of(store: Store, folder: Folder, done: Done) -> Iterator[Unit]:
-    """Yield the units of a folder that are not done.
+    """Yield the units of a folder, unless all of it is done.
 
     Args:
         store: Archive that the folder belongs to.
@@ -60,7 +60,7 @@ def units_of(store: Store, folder: Folder, done: Done) -> Iterator[Unit]:
         done: Stamps and content hashes of finished units.
 
     Yields:
-        Units.
+        Units; also those that are done, because the ledger has them in a folder that has changed.
     """
     stamp = folder_stamp(store, folder)
     if folder.error:
@@ -75,8 +75,7 @@ def units_of(store: Store, folder: Folder, done: Done) -> Iterator[Unit]:
         return
     for group in groups:
         unit = _unit(store, group, stamp, len(groups))
-        if unit.stamp not in done:
-            yield unit
+        yield unit
 
 
 def folder_stamp(store: Store, folder: Folder) -> str:

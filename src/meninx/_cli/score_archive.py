@@ -84,7 +84,7 @@ def score_archive(
     check_folder(out, "--out")
     open_store(source)
     detector = load_detector(model, threads=1)
-    table = Table(out, detector.model["sha256"])
+    table = Table(out, detector.model["sha256"], source)
     options = Options(
         source=source,
         named=detector.model,

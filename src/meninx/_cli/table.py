@@ -134,10 +134,12 @@ def _study_remarks(series: Sequence[Findings], study: StudyFindings) -> Iterable
     if study.decision is None:
         yield "no series could be scored"
         yield incomplete_message(study.incomplete)
+        yield from (warning.text for warning in study.warnings)
         return
     counted = {found.sequence for found in series if found.scan in study.series}
     yield why_referred(study)
     yield f"answered from {', '.join(sequence for sequence in LEADING if sequence in counted)}"
+    yield from (warning.text for warning in study.warnings)
 
 
 def _cells(found: Findings) -> list[Text]:

@@ -72,6 +72,8 @@ def settle_persons(
 def _settle(rows: Sequence[dict[str, str]], column: str, other: str, report: Report) -> None:
     """Compare `person` with one further column."""
     pairs = [(row["person"], "" if is_void(row[other]) else row[other]) for row in rows]
+    if len({person_key(name) for _, name in pairs if name}) == 1 < len(rows):
+        return  # what all rows share names no person
     above = _named_by(pairs)
     below = _named_by((name, person) for person, name in pairs)
     other_is_coarser = _is_function(above) and not _is_function(below)

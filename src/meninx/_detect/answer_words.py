@@ -179,7 +179,10 @@ def what_would_change_it(findings: Findings | StudyFindings) -> str:
     """Return what may turn a referral into an answer; empty if nothing is referred."""
     if findings.decision != "refer":
         return ""
-    if findings.reason == INCOMPLETE:
+    # What is missing of a study may be calibrated; a series stays what it is.
+    if findings.reason == INCOMPLETE and (
+        isinstance(findings, StudyFindings) or findings.calibrated
+    ):
         return "Score it again once it is complete."
     if findings.reason is not None:
         return "An axial series of the same exam can be answered."

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from meninx._detect.calibration import Reference
 from meninx._detect.calibrator import PREVALENCE
-from meninx._detect.decision import Answer, Borders, Decision
+from meninx._detect.decision import NOT_CALIBRATED, Answer, Borders, Decision
 from meninx._detect.preprocessing import Placement
 from meninx._detect.recognition import (
     Recognized,
@@ -216,6 +216,7 @@ class Findings:
             identity=dict(identity or error.identity),
             model=model,
             sequence=sequence,
+            warnings=error.warnings,
             incomplete=error.incomplete,
         )
 
@@ -243,6 +244,12 @@ class Findings:
             warnings=tuple(ScanWarning(**warning) for warning in stored["warnings"]),
             **_answer_from_json(stored),
         )
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether no reason or warning says that no held-out scan is comparable with it."""
+        codes = {self.reason, *(warning.code for warning in self.warnings)}
+        return NOT_CALIBRATED not in codes
 
     @property
     def is_volume(self) -> bool:
@@ -347,6 +354,7 @@ class StudyFindings:
         model: Name and SHA-256 of the detector file.
         reason: `incomplete` or `not_calibrated` if a scored study is referred for that; else None.
         message: The reason in words.
+        warnings: Series that do not count, and what else does not depend on a single series.
         incomplete: Counts of what is missing of the study or its series.
     """
 
@@ -365,6 +373,7 @@ class StudyFindings:
     model: Mapping[str, str] = field(default_factory=dict)
     reason: str | None = None
     message: str | None = None
+    warnings: tuple[ScanWarning, ...] = ()
     incomplete: tuple[Incomplete, ...] = ()
 
     @classmethod
@@ -372,7 +381,8 @@ class StudyFindings:
         """Return findings from their public JSON: the inverse of `as_json`.
 
         Args:
-            stored: Public JSON of a study.
+            stored: Public JSON of a study; one that was stored before there were `warnings` has
+                none.
 
         Returns:
             Findings with the same JSON.
@@ -381,6 +391,7 @@ class StudyFindings:
             study=stored["study"],
             series=tuple(stored["series"]),
             weighed=tuple(SeriesWeight(**weight) for weight in stored["weights"]),
+            warnings=tuple(ScanWarning(**warning) for warning in stored.get("warnings", ())),
             **_answer_from_json(stored),
         )
 
@@ -395,6 +406,7 @@ class StudyFindings:
             "message": self.message,
             "decision": self.decision,
             **_scale_as_json(self),
+            "warnings": [warning.as_json() for warning in self.warnings],
             "incomplete": [count.as_json() for count in self.incomplete],
             "model": dict(self.model),
         }

@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 from meninx._detect.calibration import Calibration, Reference, StudyCalibrator, reference_of
 from meninx._detect.calibrator import Calibrator
-from meninx._detect.decision import NOT_CALIBRATED
 from meninx._detect.findings import Findings, SeriesWeight
 from meninx._detect.recognition import calibrated_as
 from meninx._scan.scan import Sequence
@@ -151,7 +150,7 @@ def _scored_series(findings: Iterable[Findings]) -> list[tuple[Findings, float]]
     """Return the scored series and their logits; uncalibrated ones only if all are."""
     # By name, so that a series given twice counts once.
     scored = {found.scan: (found, found.logit) for found in findings if found.logit is not None}
-    calibrated = [pair for pair in scored.values() if pair[0].reason != NOT_CALIBRATED]
+    calibrated = [pair for pair in scored.values() if pair[0].calibrated]
     return calibrated or list(scored.values())
 
 

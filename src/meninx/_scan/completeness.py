@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 # Reason of such a referral, and code of the comment in a structured report.
 INCOMPLETE = "incomplete"
+# First words of the counts of one series that do not end in "of the series".
+_OF_SERIES = ("slices", "images of the acquisition", "images listed in DICOMDIR", "parts of")
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,11 @@ class Incomplete:
     def text(self) -> str:
         """The count in words."""
         return f"{self.received} of {self.expected} {self.what}"
+
+    @property
+    def of_series(self) -> bool:
+        """Whether it counts what one series lacks; anything else may be of the whole study."""
+        return self.what.startswith(_OF_SERIES) or "of the series" in self.what
 
     def as_json(self) -> dict[str, str | int]:
         """Return the count as the public JSON has it."""

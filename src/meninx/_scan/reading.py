@@ -11,7 +11,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from meninx._errors import DataError, InputError, SeveralInputErrors, UnreadableFile
+from meninx._errors import (
+    DataError,
+    InputError,
+    SeveralInputErrors,
+    UnreadableFile,
+    UnsupportedScan,
+)
 from meninx._scan.completeness import Incomplete
 from meninx._scan.geometry import Spacing
 from meninx._scan.incomplete_note import folder_of, missing_by_folder, missing_from
@@ -298,7 +304,7 @@ class _SeriesFiles:
         if not self._frames:
             return
         from meninx._scan.dicom.pixels import LastFile
-        from meninx._scan.dicom.stack import read_stack
+        from meninx._scan.dicom.stack import contrast_of_unread, read_stack
         from meninx._scan.series import stacks_of
 
         files = LastFile()
@@ -312,6 +318,8 @@ class _SeriesFiles:
             except InputError as error:
                 error.identity = stack.identity.as_json()
                 error.incomplete = missing
+                if not isinstance(error, UnsupportedScan):
+                    error.warnings = contrast_of_unread(stack)
                 sources = dict.fromkeys(frame.source for frame in stack.frames)
                 yield Unread(error, stack.identity, tuple(sources), self._limits)
 

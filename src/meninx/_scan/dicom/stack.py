@@ -18,7 +18,7 @@ from meninx._scan.limits import DEFAULT_LIMITS, Limits
 from meninx._scan.lost_slices import with_lost_slices_counted
 from meninx._scan.plausibility import with_plausible_geometry
 from meninx._scan.scan import Headers, Scan
-from meninx._scan.sequence import contrast_warning, sequence_of
+from meninx._scan.sequence import Acquisition, contrast_warning, sequence_of
 from meninx._scan.series import Stack, contradictions, have_repeated_numbers
 from meninx._scan.series_parts import coinciding
 from meninx._scan.slice_order import with_slice_order_checked
@@ -52,8 +52,7 @@ def read_stack(
         frames, affine, spacing = stack.placed()
         warnings += _unread_rescale(frames) + _contradiction(frames)
         first = frames[0]
-        b_value = max(frame.acquisition.b_value or 0.0 for frame in frames)
-        acquisition = replace(first.acquisition, b_value=b_value)
+        acquisition = _acquisition_of(frames)
         other_contrast = contrast_warning(acquisition)
         warnings += (other_contrast,) if other_contrast else ()
         warnings += tuple(dict.fromkeys(doubt for frame in frames for doubt in frame.doubts))
@@ -81,6 +80,18 @@ def read_stack(
         scan = with_slice_order_checked(scan, has_positions=affine is not None)
         scan = with_plausible_geometry(scan)
         return cut_axially(scan)
+
+
+def contrast_of_unread(stack: Stack) -> tuple[ScanWarning, ...]:
+    """Return the warning that the headers of a stack describe another contrast; else none."""
+    warning = contrast_warning(_acquisition_of(stack.frames))
+    return (warning,) if warning else ()
+
+
+def _acquisition_of(frames: Sequence[Frame]) -> Acquisition:
+    """Return the header values of the first frame, with the highest b-value of all."""
+    b_value = max(frame.acquisition.b_value or 0.0 for frame in frames)
+    return replace(frames[0].acquisition, b_value=b_value)
 
 
 def _pixels_of(frame: Frame, limits: Limits, files: LastFile) -> NDArray[np.float32]:

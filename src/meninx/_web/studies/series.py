@@ -228,8 +228,10 @@ def words_of(found: Findings | StudyFindings) -> Mapping[str, str]:
 
 
 def study_words(answer: StudyFindings | None) -> Mapping[str, str]:
-    """Return what is said of a study's answer; empty words where there is none."""
-    return words_of(answer) if answer else defaultdict(str)
+    """Return what is said of a study's answer, with `warnings`; empty words where there is none."""
+    if answer is None:
+        return defaultdict(str)
+    return {**words_of(answer), "warnings": "; ".join(warning.text for warning in answer.warnings)}
 
 
 def weight_rows(
