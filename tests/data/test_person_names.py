@@ -60,6 +60,11 @@ def test_a_finer_or_equal_column_beside_the_person_is_no_news(tmp_path):
         assert persons_of(text, tmp_path) == (["P1", "P1", "P2"], [])
 
 
+def test_what_all_rows_share_names_no_person(tmp_path):
+    text = "picture,patient_id,subject\na,P1,study\nb,P2,study\nc,P3,\n"
+    assert persons_of(text, tmp_path)[0] == ["P1", "P2", "P3"]
+
+
 def test_columns_that_contradict_each_other_are_refused(tmp_path):
     text = "picture,patient_id,subject\na,P1,S1\nb,P1,S2\nc,P2,S2\n"
     with pytest.raises(

@@ -72,8 +72,14 @@ def settle_persons(
 def _settle(rows: Sequence[dict[str, str]], column: str, other: str, report: Report) -> None:
     """Compare `person` with one further column."""
     pairs = [(row["person"], "" if is_void(row[other]) else row[other]) for row in rows]
-    if len({person_key(name) for _, name in pairs if name}) == 1 < len(rows):
-        return  # what all rows share names no person
+    # What all rows share names no person.
+    if _are_one(name for _, name in pairs):
+        return
+    if _are_one(person for person, _ in pairs):
+        report(f"{column} is the same in all rows, so {other} names the person")
+        for row, (person, name) in zip(rows, pairs, strict=True):
+            row["person"] = name or person
+        return
     above = _named_by(pairs)
     below = _named_by((name, person) for person, name in pairs)
     other_is_coarser = _is_function(above) and not _is_function(below)
@@ -92,6 +98,12 @@ def _settle(rows: Sequence[dict[str, str]], column: str, other: str, report: Rep
     if filled:
         empty, given = (other, column) if other_is_coarser else (column, other)
         report(f"{empty} is empty in {filled} rows, and {given} names the person in them")
+
+
+def _are_one(names: Iterable[str]) -> bool:
+    """Return whether several rows, all that give a name, give the same one."""
+    given = [person_key(name) for name in names if name]
+    return len(given) > 1 and len(set(given)) == 1
 
 
 def _named_by(pairs: Iterable[tuple[str, str]]) -> dict[str, dict[str, str]]:
