@@ -185,7 +185,7 @@ def what_would_change_it(findings: Findings | StudyFindings) -> str:
     ):
         return "Score it again once it is complete."
     if findings.reason is not None:
-        return "An axial series of the same exam can be answered."
+        return "An axial T1, T2 or FLAIR series of the same exam can be answered."
     if isinstance(findings, Findings) and not findings.is_volume:
         return "A whole series gives more evidence than a picture."
     return "Scoring more series of the same exam together, above all FLAIR, gives more evidence."
