@@ -41,7 +41,7 @@ from meninx._detect.recognition import (
     turn_to_try,
 )
 from meninx._errors import InputError, ModelError, OptionError, UnsupportedScan
-from meninx._scan.completeness import INCOMPLETE, Incomplete
+from meninx._scan.completeness import INCOMPLETE
 from meninx._scan.scan import Scan, Slice
 from meninx._scan.scan import Sequence as MrSequence
 from meninx._scan.warning import ScanWarning
@@ -52,8 +52,6 @@ _TYPED_SEQUENCES = (TYPED_SEQUENCE, "unknown")
 _NO_SERIES_CALIBRATED = (
     "no series of the study is of a plane and contrast on which probabilities were calibrated"
 )
-# Code of the warning of `_scan/sequence.py` that headers describe another contrast.
-_OTHER_CONTRAST = "other_contrast"
 Answered = TypeVar("Answered", Findings, StudyFindings)
 # Attributes that may have been changed since it was loaded.
 _PICKLED = ("operating_point", "coverage", "prevalence", "card")
@@ -213,20 +211,25 @@ class Detector:
         Returns:
             The answer at this detector's coverage, and the series that counted.
         """
+        from meninx._detect.study_grouping import (
+            evidence_of,
+            is_unread_of_other_contrast,
+            missing_of_study,
+            not_counted,
+        )
+
         # A detector that was calibrated on series of any kind may have seen any contrast.
         by_contrast = bool(self.card.calibration.by_sequence)
-        unread = [scan for scan in findings if by_contrast and _is_unread_of_other_contrast(scan)]
+        unread = [scan for scan in findings if by_contrast and is_unread_of_other_contrast(scan)]
         if not any(scan.status == "scored" for scan in findings):
             refused = any(scan.status == "refused" for scan in findings)
             return StudyFindings(
                 name,
                 status="refused" if refused else "failed",
                 model=self.model,
-                warnings=_not_counted([], unread),
-                incomplete=_missing_of_study(findings, unread),
+                warnings=not_counted([], unread),
+                incomplete=missing_of_study(findings, unread),
             )
-        from meninx._detect.study_grouping import evidence_of
-
         evidence = evidence_of(findings, self.card.calibration)
         comparable = any(scan.calibrated for scan in evidence.counted)
         others = [scan for scan in findings if comparable and not scan.calibrated]
@@ -235,8 +238,8 @@ class Detector:
             series=tuple(scan.scan for scan in evidence.counted),
             status="scored",
             model=self.model,
-            warnings=_not_counted(others, unread),
-            incomplete=_missing_of_study(findings, [*others, *unread]),
+            warnings=not_counted(others, unread),
+            incomplete=missing_of_study(findings, [*others, *unread]),
             reference=evidence.reference,
             weighed=evidence.weighed,
             **self._answer(evidence.calibrator, evidence.logit)._asdict(),
@@ -398,62 +401,6 @@ def _loaded_again(
     for name, value in changed.items():
         setattr(detector, name, value)
     return detector
-
-
-def _is_unread_of_other_contrast(scan: Findings) -> bool:
-    """Return whether a series could not be read, and its headers describe another contrast."""
-    codes = {warning.code for warning in scan.warnings}
-    return scan.status == "failed" and _OTHER_CONTRAST in codes
-
-
-def _missing_of_study(
-    findings: Sequence[Findings], uncounted: Sequence[Findings]
-) -> tuple[Incomplete, ...]:
-    """Return what is missing of a study: files of its series, and series that can't be read.
-
-    Args:
-        findings: Findings of its series.
-        uncounted: Those of them that can't count, whatever is missing of them.
-
-    Returns:
-        Counts of what is missing of the study, and of the series that may count.
-    """
-    others = {scan.scan for scan in uncounted}
-    # All series of a study report what is missing of the study.
-    missing = dict.fromkeys(
-        count
-        for scan in findings
-        for count in scan.incomplete
-        if scan.scan not in others or not count.of_series
-    )
-    names = {scan.scan for scan in findings} - others
-    failed = {scan.scan for scan in findings if scan.status == "failed"} - others
-    if failed:
-        missing[Incomplete("series of the study", len(names), len(names - failed))] = None
-    return tuple(missing)
-
-
-def _not_counted(others: Sequence[Findings], unread: Sequence[Findings]) -> tuple[ScanWarning, ...]:
-    """Return the warning that series of a study do not count; none if all may.
-
-    Args:
-        others: Scored series that are not calibrated.
-        unread: Series of another contrast that could not be read.
-
-    Returns:
-        At most one warning.
-    """
-    texts = []
-    # By name: a series that was scored twice is one.
-    if count := len({scan.scan for scan in others}):
-        lacking = len({scan.scan for scan in others if scan.incomplete})
-        what = f"{count} series of another contrast or in thick sagittal or coronal slices"
-        texts.append(f"{what} ({lacking} incomplete)" if lacking else what)
-    if count := len({scan.scan for scan in unread}):
-        texts.append(f"{count} series of another contrast that could not be read")
-    if not texts:
-        return ()
-    return (ScanWarning("not_counted", f"not counted in this study: {', '.join(texts)}"),)
 
 
 def _referred(findings: Answered, why: str) -> Answered:

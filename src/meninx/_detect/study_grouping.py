@@ -5,7 +5,7 @@ tumor. So a scan in doubt is a study by itself.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
 from typing import NamedTuple
 
@@ -13,11 +13,15 @@ from meninx._detect.calibration import Calibration, Reference, StudyCalibrator, 
 from meninx._detect.calibrator import Calibrator
 from meninx._detect.findings import Findings, SeriesWeight
 from meninx._detect.recognition import calibrated_as
-from meninx._scan.scan import Sequence
+from meninx._scan.completeness import Incomplete
+from meninx._scan.scan import Sequence as MrSequence
+from meninx._scan.warning import ScanWarning
 
 # Preferred sequence if one series answers for its study, by the contrast of tumors.
-LEADING: tuple[Sequence, ...] = ("FLAIR", "T1c", "T2", "T1", "unknown")
+LEADING: tuple[MrSequence, ...] = ("FLAIR", "T1c", "T2", "T1", "unknown")
 
+# Code of the warning of `_scan/sequence.py` that headers describe another contrast.
+_OTHER_CONTRAST = "other_contrast"
 _VOLUME = re.compile(r"\.(nii|mgh|mgz|nrrd|nhdr|mha|mhd|hdr)(\.gz)?$", re.IGNORECASE)
 # Words for a sequence in file names. Words for a contrast agent count only right after T1:
 # elsewhere "KM" and "CE" may be a patient's initials. "T1_FLAIR" names two sequences, because it
@@ -34,7 +38,7 @@ _SEQUENCE = (
 _AGENT = r"(?i)_ce-(?:gd|gad[a-z]*|contrast)(?=_)"
 
 
-def study_name(scan: str, identity: Mapping[str, str], sequence: Sequence) -> str | None:
+def study_name(scan: str, identity: Mapping[str, str], sequence: MrSequence) -> str | None:
     """Return the name shared by all series of a scan's study.
 
     Args:
@@ -144,6 +148,62 @@ def evidence_of(findings: Iterable[Findings], calibration: Calibration) -> Study
         return StudyEvidence([found], calibrator, logit, (weight,), found.reference)
     evidence = [_calibrator_of(found, calibration).evidence(logit) for found, logit in volumes]
     return _combined([found for found, _ in volumes], evidence, calibration.study)
+
+
+def is_unread_of_other_contrast(scan: Findings) -> bool:
+    """Return whether a series could not be read, and its headers describe another contrast."""
+    codes = {warning.code for warning in scan.warnings}
+    return scan.status == "failed" and _OTHER_CONTRAST in codes
+
+
+def missing_of_study(
+    findings: Sequence[Findings], uncounted: Sequence[Findings]
+) -> tuple[Incomplete, ...]:
+    """Return what is missing of a study: files of its series, and series that can't be read.
+
+    Args:
+        findings: Findings of its series.
+        uncounted: Those of them that can't count, whatever is missing of them.
+
+    Returns:
+        Counts of what is missing of the study, and of the series that may count.
+    """
+    others = {scan.scan for scan in uncounted}
+    # All series of a study report what is missing of the study.
+    missing = dict.fromkeys(
+        count
+        for scan in findings
+        for count in scan.incomplete
+        if scan.scan not in others or not count.of_series
+    )
+    names = {scan.scan for scan in findings} - others
+    failed = {scan.scan for scan in findings if scan.status == "failed"} - others
+    if failed:
+        missing[Incomplete("series of the study", len(names), len(names - failed))] = None
+    return tuple(missing)
+
+
+def not_counted(others: Sequence[Findings], unread: Sequence[Findings]) -> tuple[ScanWarning, ...]:
+    """Return the warning that series of a study do not count; none if all may.
+
+    Args:
+        others: Scored series that are not calibrated.
+        unread: Series of another contrast that could not be read.
+
+    Returns:
+        At most one warning.
+    """
+    texts = []
+    # By name: a series that was scored twice is one.
+    if count := len({scan.scan for scan in others}):
+        lacking = len({scan.scan for scan in others if scan.incomplete})
+        what = f"{count} series of another contrast or in thick sagittal or coronal slices"
+        texts.append(f"{what} ({lacking} incomplete)" if lacking else what)
+    if count := len({scan.scan for scan in unread}):
+        texts.append(f"{count} series of another contrast that could not be read")
+    if not texts:
+        return ()
+    return (ScanWarning("not_counted", f"not counted in this study: {', '.join(texts)}"),)
 
 
 def _scored_series(findings: Iterable[Findings]) -> list[tuple[Findings, float]]:
