@@ -514,6 +514,7 @@ def test_the_protocol_of_a_series_that_says_nothing_else(text, protocol, times):
         ("T2", Acquisition(4400, 97, None, SPIN, text="Ax PROPELLER", protocol="STROKE MRA DWI")),
         ("T2", Acquisition(4400, 97, None, SPIN, text="Ax PROPELLER", protocol="DWI SWI PERF")),
         ("T1", Acquisition(500, 10, None, SPIN, text="AX", protocol="Routine with contrast + ASL")),
+        ("T1c", Acquisition(500, 10, None, SPIN, text="AX C+", protocol="PITUITARY / MRA")),
         ("T1", Acquisition(500, 10, None, SPIN, text="AX T1", protocol="TRA KM")),
         ("T1", Acquisition(8, 3, 450, GRADIENT, text="MPR", protocol="T1 fMRI")),
         ("T1c", Acquisition(8, 3.8, None, GRADIENT, text="M_FFE M FFE", protocol="3D TFE GD")),
