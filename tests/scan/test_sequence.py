@@ -67,6 +67,8 @@ def test_sequence_of_headers(expected, acquisition):
         "T1 mit KM, Kopf mit und ohne KM",
         "AX T1 FS POST OPTIC NERVES",
         "T1 STAR VIBE POST RADIAL",
+        *("AX T1 POST STEREOTACTIC", "Axial T1 post GK planning", "T1_COR_POST_CORR"),
+        *("T1 POST PROCESSED", "T1_post_gk_plan"),
         *("T1 cor con cte", "3D T1 PostCon", "T1 tra m.d.c.", "T1 CIV", "T1 p.c. sag", "T1 PG"),
         *("T1 enhanced", "T1 c/c", "T1 post fossa +C", "T1 post biopsy, post Gd", "T1 iv+"),
         *("T1 KM-Gabe", "T1 con un contraste", "T1 após contraste", "T1 après injection"),
@@ -84,6 +86,9 @@ def test_words_for_a_contrast_agent(description):
         "T1 post surgery",
         "T1 post RT",
         "T1 post-treatment",
+        *("sub-01_post_op_T1w", "sub-01_post-op_T1w", "T1_post_op_ax", "ses-post_rt_T1w"),
+        *("T1_post_rt_3mo", "pat_post_tx_T1", "P7_post_xrt_T1", "T1_post_rad_1", "T1_post_ictal"),
+        *("post_partum_T1", "T1 post op2", "T1 POST TX1", "T1_post_dbs_1", "T1_post_gk_3"),
         "T1 kein KM",
         "T1 ohne KM",
         "T1 sin contraste",
@@ -138,6 +143,9 @@ def test_words_that_name_no_contrast_agent(description):
     [
         *("Gadobutrol", "GADOVIST 1.0", "YES", "IV", "7.5 ml Dotarem", "0.1 mmol/kg Gd", "10 ml"),
         *("Gadovist 1,0", "Dotarem 0,5 mmol/ml", "15 cc", "Unspecified contrast agent", "Testarem"),
+        *("Gadavist 6cc 0 waste", "10 ml Gadovist, flow 0 ml/s", "MULTIHANCE, rate 0"),
+        *("DOTAREM 10 mL batch 0", "Test bolus Gadovist", "Plain Dotarem", "20 ml Gd 0"),
+        *("clariscan, 5 ml, not given by pump", "Gadovist 7.5 ml / 0 saline"),
     ],
 )
 def test_values_that_name_an_agent(agent):
@@ -159,7 +167,8 @@ def test_values_that_name_an_agent(agent):
             "default",
         ),
         *("test", "planned", "noncontrast", "Non-Contrast", "ANON", "Gadovist 0 ml", "Gadovist 0"),
-        *("Dotarem 0.0 cc", "0ml ProHance", "cancelled", "Gd not given", "XXX"),
+        *("Dotarem 0.0 cc", "0ml ProHance", "cancelled", "Gd not given", "XXX", "plain scan"),
+        *("0,0", ".0 ml", "Gadovist 0 ml.", "not administered"),
     ],
 )
 def test_values_that_name_no_agent(value):
@@ -324,10 +333,14 @@ def test_the_protocol_of_the_exam_comes_after_words_and_times_of_the_series(sequ
 @pytest.mark.parametrize(
     ("sequence", "text"),
     [
-        *(("T1", text) for text in ("t1_mprage_epi", "3D T1 fMRI", "T1 3D nav (DTI)", "T1 MRV")),
-        *(("T1", text) for text in ("T1_3D_perf", "sT1W_3D_TFE_fMRI", "T1 SPECTRO plan", "T1 ASL")),
-        *(("T2", text) for text in ("t2_tse_cor_epi", "T2 TSE medic", "T2 DTI ref")),
-        *(("FLAIR", text) for text in ("FLAIR diff. Lesion", "T2 FLAIR perf", "FLAIR MRA")),
+        *(("T1", text) for text in ("t1_mprage_epi", "3D T1 fMRI", "T1 3D nav (fMRI)", "T1 MRV")),
+        *(("T1", text) for text in ("t1_mprage_epi *tfl3d1_16ns", "sT1W_3D_TFE_fMRI")),
+        *(("T1", text) for text in ("T1 SPECTRO plan", "T1 CSI planning")),
+        *(
+            ("T2", text)
+            for text in ("t2_tse_cor_epi", "T2 TSE medic", "M ND t2_tse_epi *tse2d1_15")
+        ),
+        *(("FLAIR", text) for text in ("FLAIR MRA", "FLAIR fMRI")),
     ],
 )
 def test_purposes_beside_a_name_that_the_times_confirm(sequence, text):
@@ -447,3 +460,101 @@ def test_other_contrasts_whose_times_are_those_of_flair_t1_and_t2(text, tr, te, 
 )
 def test_words_that_may_be_other_contrasts_are_not_beside_t1(text):
     assert other_contrast(Acquisition(520, 11, None, SPIN, text=text)) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "times"),
+    [
+        ("angio OTHER Ax 3D SPGR COW", (25, 3, None, GRADIENT)),  # AngioFlag
+        ("DTI T2W", (6000, 85, None, SPIN)),
+        ("T2 DTI ref", (4300, 98, None, SPIN)),
+        ("T2 DIFFUSION TRACE", (5000, 85, None, SPIN)),
+        ("T2 ADC", (5000, 85, None, SPIN)),
+        ("T2w EPI", (6000, 80, None, SPIN)),
+        ("SE-EPI T2", (6000, 80, None, SPIN)),
+        ("EPI T2 TSE", (6000, 80, None, SPIN)),
+        ("FLAIR DTI", (9000, 85, None, SPIN)),
+        ("FLAIR diff. Lesion", (8800, 112, 2450, INVERTED)),
+        ("T1 perf dyn +C", (5, 1.8, None, GRADIENT)),
+        ("T1 TOF", (25, 4, None, GRADIENT)),
+        ("T1 SWI", (28, 6, None, GRADIENT)),
+        ("T2 BOLD", (3000, 75, None, SPIN)),
+        ("T2 MRA", (3000, 75, None, SPIN)),
+    ],
+)
+def test_other_contrasts_beside_a_name_that_the_times_confirm(text, times):
+    acquisition = Acquisition(*times, text=text)
+    assert sequence_of(acquisition) == "unknown"
+    assert other_contrast(acquisition)
+
+
+@pytest.mark.parametrize("text", ["", "M_FFE M FFE", "MPR TRA", "gre"])
+@pytest.mark.parametrize(
+    ("protocol", "times"),
+    [
+        ("3D_TOF", (23, 6.9, None, GRADIENT)),
+        ("3DI_MC_HR TOF", (23, 6.9, None, GRADIENT)),
+        ("B-FFE", (5, 2.4, None, GRADIENT)),
+        ("TRICKS", (4, 1.2, None, GRADIENT)),
+        ("field_map", (500, 5, None, GRADIENT)),
+        ("DWI_SSh", (3200, 80, None, SPIN)),
+        ("STIR_COR", (4000, 80, None, SPIN)),
+    ],
+)
+def test_the_protocol_of_a_series_that_says_nothing_else(text, protocol, times):
+    acquisition = Acquisition(*times, text=text, protocol=protocol)
+    assert sequence_of(acquisition) == "unknown"
+    assert other_contrast(acquisition)
+
+
+@pytest.mark.parametrize(
+    ("sequence", "acquisition"),
+    [
+        ("T1c", Acquisition(500, 10, None, SPIN, text="AX C+", protocol="MRI/MRA BRAIN W/WO")),
+        ("T2", Acquisition(4400, 97, None, SPIN, text="Ax PROPELLER", protocol="STROKE MRA DWI")),
+        ("T2", Acquisition(4400, 97, None, SPIN, text="Ax PROPELLER", protocol="DWI SWI PERF")),
+        ("T1", Acquisition(500, 10, None, SPIN, text="AX", protocol="Routine with contrast + ASL")),
+        ("T1c", Acquisition(500, 10, None, SPIN, text="AX C+", protocol="PITUITARY / MRA")),
+        ("T1", Acquisition(500, 10, None, SPIN, text="AX T1", protocol="TRA KM")),
+        ("T1", Acquisition(8, 3, 450, GRADIENT, text="MPR", protocol="T1 fMRI")),
+        ("T1c", Acquisition(8, 3.8, None, GRADIENT, text="M_FFE M FFE", protocol="3D TFE GD")),
+        ("T1c", Acquisition(550, 12, None, SPIN, text="M_SE M SE", protocol="SE TRA + GD")),
+        ("T1c", Acquisition(2000, 2.5, 900, MPRAGE, text="MPR tra 3mm", protocol="3D_KM_tra")),
+    ],
+)
+def test_the_protocol_of_an_exam_and_the_agent_of_a_protocol(sequence, acquisition):
+    assert (sequence_of(acquisition), other_contrast(acquisition)) == (sequence, "")
+
+
+@pytest.mark.parametrize(
+    ("sequence", "other", "times", "text"),
+    [
+        ("unknown", True, (1600, 15, None, SPIN), "AX PD FSE"),
+        ("T2", False, (1500, 40, None, SPIN), "T2 TSE"),
+        ("T2", False, (1600, 20, None, SPIN), "AX T2 DUAL ECHO"),
+        ("FLAIR", False, (1500, 30, None, SPIN), "FLAIR"),
+        ("unknown", False, (1500, 30, None, frozenset({"RM"})), "PWI"),
+        ("unknown", False, (1500, 30, None, frozenset()), "PWI"),
+        ("unknown", True, (1500, 30, None, frozenset({"SE", "EP"})), "PWI"),
+        ("T1c", False, (1500, 30, None, SPIN), "Ax FSE"),
+        ("T1c", False, (1500, 12, None, frozenset({"RM"})), "T1 FSE"),
+    ],
+)
+def test_an_agent_makes_longer_times_those_of_t1_in_spin_echoes_alone(sequence, other, times, text):
+    acquisition = Acquisition(*times, contrast_agent=True, text=text)
+    assert (sequence_of(acquisition), bool(other_contrast(acquisition))) == (sequence, other)
+
+
+@pytest.mark.parametrize(
+    ("sequence", "times", "text"),
+    [
+        ("T1", (500, 12, None, SPIN), "AX SE VENOUS SINUS"),
+        ("T1", (500, 12, None, SPIN), "AX SE FLOW SAT"),
+        ("T1", (500, 12, None, SPIN), "Dir cor SE"),
+        ("T1", (8, 3, 900, GRADIENT), "3D TFE FUNC NAV"),
+        ("T2", (4000, 100, None, SPIN), "tse cow"),
+    ],
+)
+def test_faintest_words_do_not_count_against_times(sequence, times, text):
+    fitting = Acquisition(*times, text=text)
+    assert (sequence_of(fitting), other_contrast(fitting)) == (sequence, "")

@@ -55,9 +55,12 @@ _CONTRAST = re.compile(
 _DOTTED = re.compile(r"(?<![a-z.])(?!p\.)([a-z])\.([a-z])\.(?:([a-z])\.?)?(?![a-z])")
 _NO_AGENT = re.compile(
     rf"({'|'.join(NO_AGENT_VALUES)}|x+)(?![a-z])|[^a-z0-9]+$"
-    r"|.*(?<![a-z])(refus|declin|abgelehnt|verweigert|cancel|not (given|used|admin))"
-    r"|(.*[^0-9.,])?0+([.,]0*)? *(ml|cc|mmol\w*)?(?![0-9a-z.,])"
-    r"|\.0+ *(ml|cc|mmol\w*)?(?![0-9a-z.,])"
+    rf"|(test|plain)(?![a-z])(?!.*({'|'.join(AGENT_BRANDS)}|gado|gd))"
+    r"|.*(?<![a-z])(refus|declin|abgelehnt|verweigert|cancel"
+    r"|not (given|used|admin[a-z]*)(?![a-z]| (by|via|with|elsewhere)))"
+    # The only number is a dose of 0, at the end or with its unit at the beginning.
+    r"|(?!.*(batch|flow|fluss|lot|rate))[^0-9]*0+([.,]0*)? *(ml|cc|mmol\w*)?[^a-z0-9]*$"
+    r"|0+([.,]0*)? *(ml|cc|mmol\w*)(?![a-z])[^0-9]*$"
 )
 
 

@@ -295,10 +295,10 @@ AGENT_BRANDS = word_tuple(
 # After "post": what is not a contrast agent, as beginnings of regular expressions.
 NOT_AFTER_POST = word_tuple(
     r"""
-    ablat arrest biops bx\b chemo coil\b corr crani?ect craniot dbs\b ect\b embol evd\b fossa gamma
-    gk\b gkrs\b ictal\b implant infar laser litt\b meal mort natal op\b operat partum\b proc rad\b
-    radiat radio resec rt\b rtx\b seizure shunt srs\b srt\b stereot stroke surg tbi\b therap thromb
-    tpa\b trauma treat tx\b vps?\b xrt\b
+    ablat arrest biops chemo crani?ect craniot embol fossa gamma implant infar laser meal mort natal
+    operat radiat radio resec seizure shunt stroke surg therap thromb trauma treat
+    (?:bx|coil|dbs|ect|evd|gkrs|ictal|litt|op|partum|rad|rt|rtx|srs|srt|tbi|tpa|tx|vps?|xrt)(?![a-z])
+    gk(?![a-z]|[\s_-]*plan)
     """
 )
 # Values of ContrastBolusAgent that name no agent, as regular expressions.
@@ -306,33 +306,34 @@ NO_AGENT_VALUES = word_tuple(
     r"""
     anon\w* aucun\w* blank declined default de-?ident\w* deleted empty f false geen kein\w* n n/a na
     nativ\w* neant nein nenhum\w* nessun\w* niet nil ning\w* no non non-?contrast\w* none not nul
-    null ohne pas plain planned pre redacted removed sans select\w* sem senza sin tbd test to\sbe
-    unbekannt unenhanced unknown unused without w/o wo zonder
+    null ohne pas planned pre redacted removed sans select\w* sem senza sin tbd to\sbe unbekannt
+    unenhanced unknown unused without w/o wo zonder
     """
 )
 # Other contrasts than T1, T1c, T2 and FLAIR, as regular expressions. Those of `NEVER_FLAIR` count
 # also beside FLAIR: some diffusion is prepared by an inversion. Deep Resolve is a
 # reconstruction, and cameras name photographs DSC_0001.
-_DIFFUSION = r"DWI(?:BS)? DW~SSH E?ADC"
-_FOR_DIFFUSION = r"DTI DKI DSI DIFF DIFFUSI\w* DIFFUSAO DIFUSI\w* DIFUSAO"
+_DIFFUSION = r"DWI(?:BS)? DTI DKI DSI DW~SSH DIFF DIFFUSI\w* DIFFUSAO DIFUSI\w* DIFUSAO E?ADC"
 _SUSCEPTIBILITY = r"SWIP? VENBOLD SUSCEPTIB\w* SUSZEPTIB\w* SUSCETT\w*"
 _FUNCTION = r"FMRI FMRT IRMF RMF BOLD RESTING~STATE EPFID\w*"
 _PERFUSION = r"PERF PERFUSI\w* PERFUSAO [PVC]{0,2}ASL ARTERIAL~SPIN\w* SPIN~LABEL\w* DSC(?!~\d{3})"
-_ANGIOGRAPHY = r"ANGIO(?!MA|CENTR|FIBRO|LIPO|PAT|SARC)\w* MRA MRV"
-_INFLOW = r"TOF TIME~OF~FLIGHT TEMPS~DE~VOL FLUGZEIT S?3DI~MC"
-# Beside a name and times that agree these are what the series was acquired for: "T1 fMRI".
-PURPOSES_OF_CONTRASTS = (
-    " ".join([_FOR_DIFFUSION, _SUSCEPTIBILITY, _FUNCTION, _PERFUSION, _ANGIOGRAPHY])
-    + r"""
-    APTW? CEST CSI EPI ESPECTRO\w* MRSI PHASE~CONTRAST SPECTRO\w* SPEKTRO\w* SPETTRO\w*
+_ANGIOGRAPHY = (
+    r"ANGIO(?!MA|CENTR|FIBRO|LIPO|PAT|SARC)\w* MRA MRV"
+    r" TOF TIME~OF~FLIGHT TEMPS~DE~VOL FLUGZEIT S?3DI~MC"
+)
+# Beside a name and times that agree these are what the series was acquired for: "T1 fMRI". Words
+# of diffusion, perfusion and susceptibility are not, for their own images have times of T2.
+PURPOSES_OF_CONTRASTS = r"""
+    CSI ESPECTRO\w* FMRI FMRT IRMF MRA MRSI MRV RMF SPECTRO\w* SPEKTRO\w* SPETTRO\w*
 """
-)
-NEVER_FLAIR = " ".join(
-    [
-        *(_DIFFUSION, _FOR_DIFFUSION, _SUSCEPTIBILITY, _FUNCTION, _PERFUSION),
-        *(_ANGIOGRAPHY, _INFLOW, r"DOUBLE~IR DOUBLE~INVERSION\w*"),
-    ]
-)
+# A protocol with words of two of these is that of an exam, not of a series, and so are those words.
+GROUPS_OF_CONTRASTS = (_DIFFUSION, _SUSCEPTIBILITY, _FUNCTION, _PERFUSION, _ANGIOGRAPHY)
+WORDS_OF_EXAMS = r"""
+    BRAIN CEREBR\w* CRAN\w* DEMENTIA EN[CZ]E(?:F|PH)\w* EPILEPS\w* EXAM\w* HEAD HEADACHE HERSEN\w*
+    HIRN\w* IRM KOPF METAST\w* MRI MRT NEURO ORBITS? PITUIT\w* PROTO[CK]O\w* ROUTINE? SCHAE?DEL
+    SEIZURES? SELLA STROKE TRAUMA TUMOU?R\w* WITH WITHOUT W~?WO
+"""
+NEVER_FLAIR = " ".join([*GROUPS_OF_CONTRASTS, r"DOUBLE~IR DOUBLE~INVERSION\w*"])
 # SequenceName of Siemens: fi3d is TOF, tfi TrueFISP, ci3d CISS, ps3d PSIF, de3d DESS.
 OTHER_CONTRASTS = (
     NEVER_FLAIR
@@ -350,18 +351,22 @@ OTHER_CONTRASTS = (
 )
 # These count only where no word names T1, T2 or FLAIR; some are also names of people.
 FAINT_CONTRASTS = r"""
-    [23]D~PC ARTERES ARTERIEN ARTERIES B0 BAL(?:ANCED)? B~(?:[5-9]|[1-4]\d)00 CINE COSMIC COW DCE
-    DESS DIR(?!~(?:\d|AP|LR|PA|RL)) DW FL[23]D~PC FLOW(?!~(?:COMP|DIVERT|VOID)) FONCTIONNEL\w* FUNC
-    FUNCIONAL FUNCTIONAL FUNCTIONEEL FUNKTIONEL\w* FUNZIONAL\w* IHMT INFLOW IRT1 MAGIC MAG~IMAGES
-    MESE MRE MRS MTC?~(?:OFF|ON) MTS MULTI~ECHO~GRE NEUROMELANIN NM~MRI PCA PERMEAB\w* PETRA PSIR
-    QUIPSS\w* RB1\w* RESTING SWAN TB1\w* TRANCE TWIST UTE VENEN VENES VENO\w*(?!~PHASE) VFA WILLIS
-    WM~NULL\w*
+    [23]D~PC ARTERES ARTERIEN ARTERIES B0 BAL(?:ANCED)? B~(?:[5-9]|[1-4]\d)00 CINE COSMIC CSF~FLOW
+    DCE DESS DW FL[23]D~PC IHMT INFLOW IRT1 MAGIC MAG~IMAGES MESE MRE MRS MTC?~(?:OFF|ON) MTS
+    MULTI~ECHO~GRE NEUROMELANIN NM~MRI PCA PC~VENO\w* PERMEAB\w* PETRA PSIR QUIPSS\w* RB1\w* RESTING
+    SWAN TB1\w* TRANCE TWIST UTE VENEN VENES VFA WILLIS WM~NULL\w*
 """
+# The same, but only with an inversion: it is also short for direction.
+DOUBLE_INVERSION = r"DIR(?!~(?:\d|AP|LR|PA|RL))"
 # And these only where times fit none of the four either.
-FAINTEST_CONTRASTS = r"""
-    DENSIDADE? DENSITA DENSITE DPW? MAGNITUDE\d? MP2RAGE PD PDT2 PDWI? PROTON\w* REST TASK TRACE
-    UNIT1
+FAINTEST_CONTRASTS = (
+    DOUBLE_INVERSION
+    + r"""
+    COW DENSIDADE? DENSITA DENSITE DPW? FLOW(?!~(?:COMP|DIVERT|SAT|VOID)) FONCTIONNEL\w* FUNC
+    FUNCIONAL FUNCTIONAL FUNCTIONEEL FUNKTIONEL\w* FUNZIONAL\w* MAGNITUDE\d? MP2RAGE PD PDT2 PDWI?
+    PROTON\w* REST TASK TRACE UNIT1 VENO\w*(?!~PHASE)
 """
+)
 # Before the name of another contrast: "T1 post perfusion", "T1 registered to DWI", "no SWI".
 BEFORE_OTHER_CONTRASTS = (
     "POST|AFTER|NACH|APRES|DESPUES DE|DOPO|DEPOIS DE|APOS|NA|PRE|BEFORE|VOR|AVANT|ANTES DE|PRIMA DI"

@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from meninx._scan.contrast_agent import has_contrast
 from meninx._scan.header_words import (
     BEFORE_OTHER_CONTRASTS,
+    DOUBLE_INVERSION,
     FAINT_CONTRASTS,
     FAINTEST_CONTRASTS,
+    GROUPS_OF_CONTRASTS,
     NEVER_FLAIR,
     OTHER_CONTRASTS,
     PURPOSES_OF_CONTRASTS,
+    WORDS_OF_EXAMS,
     whole_words,
 )
 from meninx._scan.relevance import normalized
@@ -37,13 +40,17 @@ _NEVER_FLAIR = whole_words(NEVER_FLAIR, _TOGETHER)
 _PURPOSE = whole_words(PURPOSES_OF_CONTRASTS, _TOGETHER)
 _FAINT = whole_words(FAINT_CONTRASTS, _TOGETHER)
 _FAINTEST = whole_words(FAINTEST_CONTRASTS, _TOGETHER)
+_DOUBLE_INVERSION = whole_words(DOUBLE_INVERSION, _TOGETHER)
+_GROUPS = tuple(whole_words(group, _TOGETHER) for group in GROUPS_OF_CONTRASTS)
+_WORD_OF_EXAM = whole_words(WORDS_OF_EXAMS)
+# Epilepsy at the end of a description, before Siemens' SequenceName: "t2_tse_cor_epi".
+_TURBO, _SEQUENCE_NAME = re.compile("TSE|MPRAGE"), re.compile(r"( \*?(TFL|TSE|TIR|SPC)\S*\d.*)?")
 _BEFORE_OTHER = re.compile(rf"(?<![A-Z])({BEFORE_OTHER_CONTRASTS}) $")
-# After the name of a study: the number or name of a person, and the sequence of a file, as in
-# "DTI_study_007_T1.nii.gz". Images of diffusion and perfusion are also called T2.
+# After the name of a study: the word study, person or case, and the sequence of a file, as in
+# "DTI_study_007_T1.nii.gz". Images of diffusion and perfusion of one person are also called T2.
 _OF_STUDY = re.compile(
-    r" (?:.* )?(?:(?!B?\d+00 )(?:[A-Z]*\d{2,}|[A-Z]{4,}\d*) (?:.* )?"
-    r"(?:T1(?:[WCN]|CE|GD)?|FLAIR|MPRAGE)"
-    r"|(?:0\d+|STUDY|SUBJ\w*|PAT\w*|CASE)\d* (?:.* )?T2[WF]?)(?: [A-Z]{2,4}){0,2}"
+    r" (?:.* )?(?:(?:STUD(?:Y|IE)|SUB(?:J(?:ECT)?)?|PAT(?:IENT)?|CASE)\d* (?:.* )?"
+    r"(?:T1(?:[WCN]|CE|GD)?|FLAIR|MPRAGE)|STUD(?:Y|IE)\d* (?:.* )?T2[WF]?)(?: [A-Z]{2,4}){0,2}"
 )
 # A gradient echo called T2 is T2*: "t2_fl2d_tra_hemo" of Siemens, "AX T2 GRE" of GE, "T2_FFE".
 _GRADIENT_ECHO = re.compile(
@@ -191,12 +198,28 @@ def _other_word(acquisition: Acquisition) -> str:
     own, times = acquisition.text.lower(), _from_times(acquisition)
     word = _other_word_of(own, agreed=_agree(_weighting(own), times))
     if not word and not _names_one(own):
-        faint = _FAINT.search(normalized(own))
-        word = faint[0] if faint else ""
+        word = _faint_word(acquisition)
         # GE's ProtocolName is that of the whole exam: the series' own words and times come first.
-        if not word and times == "unknown":
-            word = _other_word_of(acquisition.whole_text)
+        if not word and (times == "unknown" or not _is_of_exam(acquisition.protocol)):
+            text = acquisition.whole_text
+            word = _other_word_of(text, agreed=_agree(_weighting(text), times))
     return word or _other_by_times(acquisition)
+
+
+def _faint_word(acquisition: Acquisition) -> str:
+    """Return the series' own word that counts where nothing names T1, T2 or FLAIR; else empty."""
+    words = normalized(acquisition.text)
+    inverted = acquisition.inversion_time or "IR" in acquisition.scanning_sequence
+    found = _FAINT.search(words) or (_DOUBLE_INVERSION.search(words) if inverted else None)
+    return found[0] if found else ""
+
+
+def _is_of_exam(protocol: str) -> bool:
+    """Return whether a protocol's name is that of an exam, as "BRAIN W/WO" and "DWI SWI PERF"."""
+    words, text = normalized(protocol), protocol.lower()
+    weightings = (pattern.search(text) for pattern in (_T1, _T2, _FLAIR))
+    contrasts = (pattern.search(words) for pattern in _GROUPS)
+    return bool(_WORD_OF_EXAM.search(words)) or sum(map(bool, (*weightings, *contrasts))) > 1
 
 
 def _agree(named: Sequence, times: Sequence) -> bool:
@@ -268,11 +291,21 @@ def _other_word_of(text: str, *, agreed: bool = False) -> str:
     for found in pattern.finditer(words):
         before, after = words[: found.start()], words[found.end() :]
         # "T1 post perfusion" and "T1 to DWI" are T1.
-        is_aside = _BEFORE_OTHER.search(before) or (agreed and _PURPOSE.fullmatch(found[0]))
+        is_aside = _BEFORE_OTHER.search(before) or (agreed and _is_purpose(found))
         if not is_aside and (before or not _OF_STUDY.fullmatch(after)):
             return found[0]
     t2_star = _T2.search(text) and _GRADIENT_ECHO.search(text) and not _FLAIR.search(text)
     return "T2*" if t2_star and not agreed else ""
+
+
+def _is_purpose(found: re.Match[str]) -> bool:
+    """Return whether a word found beside a sequence is what the series was acquired for."""
+    before, after = found.string[: found.start()], found.string[found.end() :]
+    if found[0] == "EPI":
+        return bool(_TURBO.search(before) and _SEQUENCE_NAME.fullmatch(after))
+    if found[0].endswith(("MRA", "MRV")):
+        return _weighting(before.lower()) in ("T1", "FLAIR")
+    return bool(_PURPOSE.fullmatch(found[0]))
 
 
 def _names_one(text: str) -> bool:
@@ -291,9 +324,10 @@ def _is_enhanced(acquisition: Acquisition) -> bool:
     """Return whether headers or descriptions say that a contrast agent was given."""
     if acquisition.contrast_agent:
         return True
-    # A protocol that names no sequence is that of the exam: "MRI BRAIN WITH CONTRAST".
-    of_exam = acquisition.text and not _names_one(acquisition.protocol.lower())
-    return has_contrast(acquisition.text if of_exam else acquisition.whole_text)
+    own, protocol = acquisition.text.lower(), acquisition.protocol.lower()
+    # "MRI BRAIN WITH CONTRAST" is the exam's, also beside a series without agent.
+    of_exam = own and not _names_one(protocol) and (_names_one(own) or _is_of_exam(protocol))
+    return has_contrast(own if of_exam else acquisition.whole_text)
 
 
 def _is_gradient_echo(acquisition: Acquisition) -> bool:
@@ -316,7 +350,17 @@ def _from_times(acquisition: Acquisition) -> Sequence:
     if gradient_echo:
         # Spoiled gradient echo: T2* weighting increases with echo time.
         return "T1" if tr <= 1000 and te <= 8 else "unknown"
-    return _of_spin_echo(tr, te, enhanced=_is_enhanced(acquisition))
+    return _of_spin_echo(tr, te, enhanced=_is_enhanced_spin_echo(acquisition))
+
+
+def _is_enhanced_spin_echo(acquisition: Acquisition) -> bool:
+    """Return whether an agent was given in a spin echo that nothing describes as T2 or another."""
+    text = acquisition.whole_text
+    words = normalized(text)
+    is_other = _T2.search(text) or _FAINT.search(words) or _FAINTEST.search(words)
+    if is_other or _weighting(text) == "FLAIR":
+        return False
+    return acquisition.scanning_sequence == {"SE"} and _is_enhanced(acquisition)
 
 
 def _with_inversion(tr: float, te: float, ti: float) -> Sequence:

@@ -84,3 +84,20 @@ def test_the_sequence_of_a_frame_of_an_enhanced_file(sequence, dataset):
     acquisition = enhanced_acquisition(dataset, groups)
     assert sequence_of(acquisition) == sequence
     assert bool(other_contrast(acquisition)) == (sequence == "unknown")
+
+
+@pytest.mark.parametrize(
+    ("sequence", "dataset"),
+    [
+        ("unknown", code(AngioFlag="Y", SeriesDescription="Ax 3D SPGR COW", EchoTime=3)),
+        ("unknown", code(AngioFlag="Y", SeriesDescription="T1_fl3d_ce_cor", EchoTime=1.2)),
+        ("unknown", code(ProtocolName="3D_TOF", EchoTime=6.9)),
+        ("T1c", code(ProtocolName="3D TFE GD", EchoTime=3.8)),
+    ],
+)
+def test_angio_flag_and_protocol_count_against_times_of_t1(sequence, dataset):
+    dataset.ImageType = ["ORIGINAL", "PRIMARY", "M_FFE", "M", "FFE"]
+    dataset.ScanningSequence, dataset.RepetitionTime = "GR", 23
+    acquisition = acquisition_of(dataset)
+    assert sequence_of(acquisition) == sequence
+    assert bool(other_contrast(acquisition)) == (sequence == "unknown")
