@@ -229,7 +229,7 @@ def test_rows_for_the_slices_of_a_volume_are_the_volume(tmp_path):
     assert "3 rows about the same files, which differ only in slice" in said[0]
     with pytest.raises(DataError, match=r"line 5: .* in line 2, with another tumor;"):
         items_of(tmp_path, f"picture,tumor,person,slice\n{rows}v.nii.gz,0,P,9\n", said)
-    with pytest.raises(DataError, match=r"line 3: .* in line 2, with another position;"):
+    with pytest.raises(DataError, match=r"line 3: .* in line 2, with another slice;"):
         items_of(tmp_path, "picture,tumor,person,slice\na.png,1,P,1\na.png,1,P,2\n", said)
 
 

@@ -172,6 +172,13 @@ def _settle(rows: Sequence[dict[str, str]], column: str, other: str, report: Rep
 def _chosen(taken: _Column, other: _Column) -> tuple[_Column, str]:
     """Return the column that names the person, and a sentence if that is news.
 
+    Args:
+        taken: Column that stands for `person`.
+        other: Further column that may name the person.
+
+    Returns:
+        One of the two columns, and a sentence, empty if the columns agree.
+
     Raises:
         DataError: If both look like identifiers, and neither determines the other.
     """
@@ -205,6 +212,13 @@ def _doubt(taken: _Column, other: _Column) -> str:
 
 def _less_doubtful(taken: _Column, other: _Column) -> tuple[_Column, str]:
     """Return which of two columns that contradict each other looks more like an identifier.
+
+    Args:
+        taken: Column that stands for `person`.
+        other: Further column that may name the person.
+
+    Returns:
+        One of the two columns, and a sentence.
 
     Raises:
         DataError: If both look like one.

@@ -133,7 +133,9 @@ def _named_items(
     ]
     # A file with several masks is there several times in one collection.
     count = Counter(
-        file for named in collections for file in {file_key(item.path) for _, item in named}
+        file
+        for named in collections
+        for file in dict.fromkeys(file_key(item.path) for _, item in named)
     )
     if twice := [path for path, number in count.items() if number > 1]:
         raise DataError(

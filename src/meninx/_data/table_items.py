@@ -89,7 +89,8 @@ def _contradictions(before: Item, item: Item) -> list[str]:
     """
     free = {"path", "extra", "mask"} | (set() if _is_picture(item) else {"position"})
     names = [field.name for field in fields(Item) if field.name not in free]
-    return [name for name in names if getattr(before, name) != getattr(item, name)]
+    differing = [name for name in names if getattr(before, name) != getattr(item, name)]
+    return ["slice" if name == "position" else name for name in differing]
 
 
 def _is_picture(item: Item) -> bool:
@@ -102,6 +103,9 @@ def _joined(items: Sequence[Item], masks: Sequence[Sequence[int]]) -> list[Item]
     Args:
         items: The item of each row.
         masks: Positions of the rows with each of the file's masks.
+
+    Returns:
+        The items.
     """
     firsts = [items[rows[0]] for rows in masks]
     if len({items[index].position for rows in masks for index in rows}) == 1:
@@ -115,6 +119,9 @@ def _repeats(items: Sequence[Item], joined: Sequence[Sequence[int]]) -> list[str
     Args:
         items: The item of each row.
         joined: Positions of the rows of each file and mask.
+
+    Returns:
+        The sentences.
     """
     same: list[str] = []
     differing: set[str] = set()
