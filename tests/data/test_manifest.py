@@ -74,7 +74,11 @@ def test_rows_become_pictures(tmp_path):
         (2, {"fold": "x"}, "line 4: fold is 'x', expected a whole number"),
         (2, {"fold": "-1"}, "line 4: fold is '-1', expected a whole number"),
         (2, {"fold": "9" * 5000}, "line 4: fold is '99"),
-        (2, {"picture": "./a.png"}, "a.png is listed twice, as a and c; remove a row"),
+        (
+            2,
+            {"picture": "./a.png"},
+            "a.png is listed twice, as a and c; remove .* or run prepare again",
+        ),
         (2, {"picture": ""}, "line 4: picture is empty, expected the name of a file"),
     ],
 )

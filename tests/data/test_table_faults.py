@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from meninx._data.items import words_of
-from meninx._data.manifest import read_rows
+from meninx._data.manifest import read_rows, write_manifest
+from meninx._data.prepare import load_data, prepare
 from meninx._data.survey import survey
 from meninx._data.table_items import read_table_items
 from meninx._data.tables import is_void
@@ -173,11 +174,63 @@ def test_a_row_that_repeats_another_is_left_out_and_said(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("cells", "what"), [("0,X,n", "tumor"), ("1,Y,n", "site"), ("1,Y,m", "site and note")]
+    ("cells", "what"), [("0,X,n", "tumor"), ("1,Y,n", "site"), ("0,Y,m", "tumor and site")]
 )
 def test_two_rows_that_differ_about_one_file_are_refused(tmp_path, cells, what):
     with pytest.raises(DataError, match=f"line 4: .*a.png is listed before, in line 2, .* {what};"):
         items_of(tmp_path, f"picture,tumor,site,note\na.png,1,X,n\nb.png,0,X,n\na.png,{cells}\n")
+
+
+def test_rows_that_differ_only_in_further_columns_are_one_item(tmp_path):
+    said = []
+    text = "picture,tumor,patient,lesion,x\na.png,1,P,1,7\na.png,1,P,2,9\nb.png,0,Q,,\n"
+    items = items_of(tmp_path, text, said)
+    assert [item.path.name for item in items] == ["a.png", "b.png"]
+    assert items[0].extra == {"lesion": "1", "x": "7"}
+    assert said == [
+        f"{tmp_path}/t.csv: 2 rows about the same files, which differ only in lesion, x: each file "
+        "counts once, with the cells of its first row"
+    ]
+
+
+def test_a_file_with_several_masks_counts_with_each(tmp_path):
+    for number in range(8):
+        noise = np.random.default_rng(number).integers(0, 255, (40, 40), np.uint8)
+        Image.fromarray(noise).save(tmp_path / f"{number}.png")
+        for reader in "de":
+            mask = np.zeros((40, 40), np.uint8)
+            mask[10:20, 10 : 20 if reader == "d" else 22] = 255
+            Image.fromarray(mask).save(tmp_path / f"{number}{reader}.png")
+    rows = [
+        f"{number}.png,{number % 2},{f'{number}{reader}.png' if number % 2 else ''},{reader}"
+        for number in range(8)
+        for reader in "de"
+    ]
+    table = tmp_path / "t.csv"
+    table.write_text("\n".join(["picture,tumor,mask,reader", *rows, ""]))
+    pictures, found = prepare(table, folds=2)
+    assert [picture.id for picture in pictures][:4] == ["0.png", "1.png", "1.png#2", "2.png"]
+    assert "4 files are listed with several masks, and count once with each: 1.png" in str(
+        found.notes
+    )
+    assert "8 rows about the same files, which differ only in reader" in str(found.notes)
+    write_manifest(pictures, tmp_path / "m.csv")
+    assert [row.id for row in load_data(tmp_path / "m.csv", tmp_path / "o").pictures] == [
+        picture.id for picture in pictures
+    ]
+
+
+def test_rows_for_the_slices_of_a_volume_are_the_volume(tmp_path):
+    (tmp_path / "v.nii.gz").touch()
+    said = []
+    rows = "".join(f"v.nii.gz,1,P,{number}\n" for number in range(3))
+    (item,) = items_of(tmp_path, f"picture,tumor,person,slice\n{rows}", said)
+    assert (item.position, item.stack, item.person) == (None, "", "P")
+    assert "3 rows about the same files, which differ only in slice" in said[0]
+    with pytest.raises(DataError, match=r"line 5: .* in line 2, with another tumor;"):
+        items_of(tmp_path, f"picture,tumor,person,slice\n{rows}v.nii.gz,0,P,9\n", said)
+    with pytest.raises(DataError, match=r"line 3: .* in line 2, with another slice;"):
+        items_of(tmp_path, "picture,tumor,person,slice\na.png,1,P,1\na.png,1,P,2\n", said)
 
 
 def test_two_collections_with_a_file_in_common_are_refused(tmp_path):

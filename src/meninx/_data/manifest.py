@@ -506,12 +506,23 @@ def file_key(path: Path) -> str:
 
 
 def _doubled_files(pictures: Iterable[Picture]) -> list[str]:
-    first: dict[str, str] = {}
-    return [
-        f"{picture.picture} is listed twice, as {first[path]} and {picture.id}; remove a row"
-        for picture in pictures
-        if first.setdefault(path := file_key(picture.picture), picture.id) != picture.id
-    ]
+    """Return a sentence for each further row about a file, unless only its mask is another one."""
+    rows: dict[str, list[Picture]] = defaultdict(list)
+    faults = []
+    for picture in pictures:
+        before = rows[file_key(picture.picture)]
+        same = [row for row in before if row.mask == picture.mask or _truth(row) != _truth(picture)]
+        if same:
+            faults.append(
+                f"{picture.picture} is listed twice, as {same[0].id} and {picture.id}; remove a "
+                "row, or run prepare again, which joins rows that say the same"
+            )
+        before.append(picture)
+    return faults
+
+
+def _truth(picture: Picture) -> tuple[bool, str | None]:
+    return picture.tumor, picture.tumor_type
 
 
 def leaks_of(pictures: Iterable[Picture]) -> list[str]:

@@ -1,6 +1,7 @@
 """Make a manifest with folds from class folders, volumes or a table."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -98,6 +99,7 @@ def prepare(
     groups = _group_names(found, kept, clusters)
     pictures, notes = _rows(found, [(index, groups[clusters[index]]) for index in kept], data)
     found = replace(found, notes=(*found.notes, *notes))
+    pictures = _unique_ids(pictures)
     chosen = split if isinstance(split, str) else split(found)
     pictures = _in_folds(pictures, chosen, folds, seed, rules)
     if not allow_leaks:
@@ -255,6 +257,17 @@ def _slices_with_tumor(mask: Path, scan: Scan, report: Report) -> NDArray[np.int
         return np.flatnonzero(tumor_area(scan, read_mask(mask, scan, report)))
     except InputError as error:
         raise DataError(str(error)) from error
+
+
+def _unique_ids(pictures: list[Picture]) -> list[Picture]:
+    """Return pictures with unique ids: `a.png` with a second mask becomes `a.png#2`."""
+    count: Counter[str] = Counter()
+    unique = []
+    for picture in pictures:
+        count[picture.id] += 1
+        number = count[picture.id]
+        unique.append(picture if number == 1 else replace(picture, id=f"{picture.id}#{number}"))
+    return unique
 
 
 def _in_folds(

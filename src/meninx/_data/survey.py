@@ -127,18 +127,22 @@ def _named_items(
 ) -> list[tuple[str, Item]]:
     """Return the items of all collections with their names, behind the collection's if several."""
     prefixes = _collection_names(paths) if len(paths) > 1 else [""]
-    named = [
-        pair
+    collections = [
+        _collection(path, prefix, labels, report)
         for path, prefix in zip(paths, prefixes, strict=True)
-        for pair in _collection(path, prefix, labels, report)
     ]
-    count = Counter(file_key(item.path) for _, item in named)
+    # A file with several masks is there several times in one collection.
+    count = Counter(
+        file
+        for named in collections
+        for file in dict.fromkeys(file_key(item.path) for _, item in named)
+    )
     if twice := [path for path, number in count.items() if number > 1]:
         raise DataError(
             f"{', '.join(map(str, paths))}: {len(twice)} files belong to two of these: "
             f"{listed(twice)}; name each once"
         )
-    return named
+    return [pair for named in collections for pair in named]
 
 
 def _collection_names(paths: Sequence[Path]) -> list[str]:

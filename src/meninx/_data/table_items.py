@@ -1,8 +1,9 @@
 """Read the rows of a user's table as items."""
 
 import logging
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 from meninx._data.items import Item, label_of, normal_sequence, tumor_type_of
@@ -14,6 +15,7 @@ from meninx._data.rows import Row, parse_row
 from meninx._data.tables import NamedFiles, truth_of
 from meninx._errors import DataError
 from meninx._labels import TYPE_NAMES
+from meninx._scan.kinds import PICTURE_SUFFIXES
 from meninx._scan.walking import missing_target
 
 log = logging.getLogger(__name__)
@@ -28,10 +30,10 @@ def read_table_items(
         path: CSV file.
         named: Label of each folder name that the user gave a label.
         report: Called with a sentence about cells that were taken as empty or do not count, and
-            about rows that repeat another.
+            about rows that were joined.
 
     Returns:
-        One item a file.
+        One item for each file and mask.
 
     Raises:
         DataError: If the table is empty or contradicts itself, as by two rows about one file, or
@@ -55,35 +57,107 @@ def read_table_items(
 def _without_repeats(
     items: Sequence[Item], path: Path, faults: list[str], report: Report
 ) -> list[Item]:
-    """Return items without rows that repeat another, which are reported.
+    """Return one item for all rows about one file and mask, and report what was joined.
 
-    Rows that say other things about the same file are faults.
+    Rows that contradict each other about a file are faults. Columns for subgroups, such as the
+    number of a lesion, contradict nothing: those of the first row count.
     """
-    first: dict[str, tuple[int, Item]] = {}
-    repeated = []
-    for line, item in enumerate(items, 2):
-        line_before, before = first.setdefault(file_key(item.path), (line, item))
-        if line_before == line:
-            continue
-        differing = _differing_cells(before, item)
-        if differing:
+    files: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for index, item in enumerate(items):
+        masks = files[file_key(item.path)]
+        before = next(iter(masks.values()))[0] if masks else index
+        if differing := _contradictions(items[before], item):
             faults.append(
-                f"line {line}: {item.path} is listed before, in line {line_before}, with another "
-                f"{' and '.join(differing)}; keep the right one"
+                f"line {index + 2}: {item.path} is listed before, in line {before + 2}, with "
+                f"another {' and '.join(differing)}; keep the right one"
             )
         else:
-            repeated.append(f"line {line} ({item.path.name})")
-    if repeated:
-        report(f"{path}: rows that repeat another one are left out: {listed(repeated)}")
-    return [item for _, item in first.values()]
+            masks[file_key(item.mask) if item.mask else ""].append(index)
+    joined = [list(masks.values()) for masks in files.values()]
+    for sentence in [
+        *_repeats(items, [rows for masks in joined for rows in masks]),
+        *_several_masks(items, joined),
+    ]:
+        report(f"{path}: {sentence}")
+    return [item for masks in joined for item in _joined(items, masks)]
 
 
-def _differing_cells(before: Item, item: Item) -> list[str]:
-    """Return the names of what two rows about one file say differently."""
-    names = [field.name for field in fields(Item) if field.name not in ("path", "extra")]
+def _contradictions(before: Item, item: Item) -> list[str]:
+    """Return the names of what two rows about one file say differently.
+
+    Several masks may be several lesions or readers, and several slices of a volume are one volume.
+    """
+    free = {"path", "extra", "mask"} | (set() if _is_picture(item) else {"position"})
+    names = [field.name for field in fields(Item) if field.name not in free]
+    differing = [name for name in names if getattr(before, name) != getattr(item, name)]
+    return ["slice" if name == "position" else name for name in differing]
+
+
+def _is_picture(item: Item) -> bool:
+    return item.path.suffix.lower() in PICTURE_SUFFIXES
+
+
+def _joined(items: Sequence[Item], masks: Sequence[Sequence[int]]) -> list[Item]:
+    """Return an item for each mask of a file; several slices of a volume are the whole volume.
+
+    Args:
+        items: The item of each row.
+        masks: Positions of the rows with each of the file's masks.
+
+    Returns:
+        The items.
+    """
+    firsts = [items[rows[0]] for rows in masks]
+    if len({items[index].position for rows in masks for index in rows}) == 1:
+        return firsts
+    return [replace(item, position=None, stack="") for item in firsts]
+
+
+def _repeats(items: Sequence[Item], joined: Sequence[Sequence[int]]) -> list[str]:
+    """Return sentences on rows that were joined with another one.
+
+    Args:
+        items: The item of each row.
+        joined: Positions of the rows of each file and mask.
+
+    Returns:
+        The sentences.
+    """
+    same: list[str] = []
+    differing: set[str] = set()
+    rows = 0
+    for indices in joined:
+        before, *later = (items[index] for index in indices)
+        further = {name for item in later for name in _differing_extras(before, item)}
+        if further:
+            rows += len(indices)
+            differing.update(further)
+        else:
+            same += [f"line {index + 2} ({before.path.name})" for index in indices[1:]]
+    said = [f"rows that repeat another one are left out: {listed(same)}"] if same else []
+    if differing:
+        said.append(
+            f"{rows} rows about the same files, which differ only in "
+            f"{', '.join(sorted(differing))}: each file counts once, with the cells of its first "
+            "row"
+        )
+    return said
+
+
+def _differing_extras(before: Item, item: Item) -> list[str]:
+    """Return the names of columns that two rows about one file and mask fill differently."""
+    names = [name for name in item.extra if before.extra.get(name) != item.extra[name]]
+    return names if before.position == item.position else ["slice", *names]
+
+
+def _several_masks(items: Sequence[Item], joined: Sequence[Sequence[Sequence[int]]]) -> list[str]:
+    """Return a sentence if files have several masks, each of which is an item of its own."""
+    several = [items[masks[0][0]].path.name for masks in joined if len(masks) > 1]
+    if not several:
+        return []
     return [
-        *(name for name in names if getattr(before, name) != getattr(item, name)),
-        *(name for name in item.extra if before.extra.get(name) != item.extra[name]),
+        f"{len(several)} files are listed with several masks, and count once with each: "
+        f"{listed(several)}. If these are several lesions, put them into one mask"
     ]
 
 
