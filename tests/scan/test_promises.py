@@ -144,19 +144,28 @@ def one_above_the_other(number):
     return 1 + number // 5
 
 
-@pytest.mark.parametrize("acquisition", [by_turns, one_above_the_other])
-@pytest.mark.parametrize("received", [SLICES, SLICES - 2])
-def test_two_acquisitions_with_places_of_their_own_are_counted_together(
-    series, read_all, acquisition, received
-):
-    set_in(series, received, ImagesInAcquisition=SLICES)
-    for number, file in enumerate(sorted(series.iterdir())):
+def number_acquisitions(folder, acquisition):
+    for number, file in enumerate(sorted(folder.iterdir())):
         dataset = pydicom.dcmread(file)
         dataset.AcquisitionNumber = acquisition(number)
         dataset.save_as(file)
+
+
+@pytest.mark.parametrize("received", [SLICES, SLICES - 2])
+def test_two_acquisitions_by_turns_are_counted_together(series, read_all, received):
+    set_in(series, received, ImagesInAcquisition=SLICES)
+    number_acquisitions(series, by_turns)
     (scan,) = read_all(series)
     lacking = Incomplete("images of the acquisition", SLICES, received)
     assert scan.incomplete == (lacking,) * (received < SLICES)
+
+
+def test_two_slabs_are_counted_apart(series, read_all):
+    """The inner halves of two slabs are as many slices as each promises."""
+    set_in(series, SLICES, ImagesInAcquisition=SLICES)
+    number_acquisitions(series, one_above_the_other)
+    (scan,) = read_all(series)
+    assert {count.received for count in scan.incomplete} == {5, SLICES - 5}
 
 
 def test_two_time_points_of_the_same_places_are_counted_apart(tiny_scan, tmp_path, read_all):

@@ -176,6 +176,18 @@ def test_two_whole_heads_with_a_tilt_between_are_whole(degrees):
     assert [stack.incomplete for stack in stacks] == [(), ()]
 
 
+@pytest.mark.parametrize(("count", "degrees"), [(1, 15), (4, 25), (1, -15)])
+def test_few_oblique_slices_beside_a_whole_head_leave_it_whole(count, degrees):
+    middle = (0.0, 0.0, GAP * (SLICES - 2))
+    oblique = [
+        frame(index, GAP * (SLICES - 2 + index), name=f"o{index}", instance_uid=f"o{index}")
+        for index in range(count)
+    ]
+    stacks = stacks_of([*series(), *tilted(oblique, degrees, middle)])
+    assert sorted(lengths(stacks)) == [count, SLICES]
+    assert [stack.incomplete for stack in stacks] == [(), ()]
+
+
 def test_a_reformatted_volume_is_whole_beside_its_source():
     fine = {"thickness": GAP / 4, "spacing": GAP / 4}
     source = [

@@ -4,6 +4,7 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from meninx._errors import UnsupportedScan
 from meninx._scan.completeness import Incomplete
@@ -125,19 +126,26 @@ def _missing_of_headers(frames: Sequence[Frame]) -> Iterable[Incomplete]:
 
 
 def _are_one_acquisition(frames: Sequence[Frame]) -> bool:
-    """Return whether acquisitions lie at places of their own, together within the promise of each.
+    """Return whether acquisitions lie between each other, together within the promise of each.
 
     Slices that are acquired by turns have two AcquisitionNumbers, but GE promises the images of the
-    series in each. Time points lie at the same places.
+    series in each. Time points lie at the same places, slabs one above the other.
     """
-    counts = [
-        promise.count
+    promised = [
+        (frame.position, promise)
         for frame in frames
         for promise in frame.promises
-        if promise.what == IMAGES_OF_ACQUISITION
+        if promise.what == IMAGES_OF_ACQUISITION and frame.position is not None
     ]
     places = set(map(_place, frames))
-    return len(places) == len(counts) <= min(counts, default=0)
+    if not promised or not len(places) == len(promised) <= min(own.count for _, own in promised):
+        return False
+    axes = zip(*(place for place, _ in promised), strict=True)
+    spreads = [max(values) - min(values) for values in axes]
+    along = spreads.index(max(spreads))
+    in_order = [own.key for _, own in sorted(promised, key=lambda pair: pair[0][along])]
+    changes = sum(before != after for before, after in pairwise(in_order))
+    return changes >= len(set(in_order))
 
 
 def _counted(frame: Frame, promise: Promise) -> Hashable:

@@ -20,10 +20,9 @@ _WHOLE_SHARE = 0.9
 # Slices whose gap is at most this multiple of SliceThickness leave no room for others. They are
 # coarser than others from this ratio of gaps on.
 _TOUCHING, _COARSER = 1.1, 1.5
-# Planes tilted by less than this are the same anatomical plane, degrees; a part in one is half a
-# head if the slices of the others beyond it leave it less than this share of all. Heads scanned
-# twice, with a tilt between, reach beyond each other by a few slices.
-_SAME_PLANE_DEGREES, _TILTED_SHARE = 45.0, 0.75
+# Planes tilted by less than this are the same anatomical plane, degrees. Parts in such planes are
+# shares of one head if none covers this share of the depth of all.
+_SAME_PLANE_DEGREES, _TILTED_SHARE = 45.0, 0.65
 # Scanners round the cosines of each slice separately.
 _SAME_COSINES = 1e-2
 
@@ -88,22 +87,30 @@ def _beside_tilted(part: list[Frame], parts: Sequence[list[Frame]]) -> Share | N
     tilted = [other for other in parts if normal is not None and _is_tilted(other, normal)]
     if not tilted or normal is None or not _is_usable(part):
         return None
-    heights = [_heights(part, normal), *(_heights(other, normal) for other in tilted)]
+    together = [part, *tilted]
+    heights = [_heights(frames, normal) for frames in together]
     tolerance = _tolerance(heights)
+    # Where cosines alone were changed, the corners of all slices are still an even stack.
+    corners = [
+        np.sort(np.array([frame.position for frame in frames]) @ normal) for frames in together
+    ]
+    if is_even(_distinct(np.concatenate(corners), tolerance)) and _covers_most(heights):
+        heights = corners
+    if _covers_most(heights):
+        return None
     own, others = _distinct(heights[0], tolerance), np.concatenate(heights[1:])
     margin = float(np.median(np.diff(own))) / 2 if len(own) > 1 else tolerance
     is_beyond = (others < own[0] - margin) | (others > own[-1] + margin)
     count = len(own) + len(_distinct(others[is_beyond], tolerance))
-    # Where cosines alone were changed, the corners of all slices are still an even stack.
-    frames = [frame for frames in (part, *tilted) for frame in frames]
-    corners = np.array([frame.position for frame in frames]) @ normal
-    if is_even(_distinct(corners, tolerance)):
-        count = len(_distinct(corners, tolerance))
-    if len(own) >= _TILTED_SHARE * count:
-        return None
     differences = _differences(part[0], [other[0] for other in tilted])
     what = f"slices of the series (the others differ in {differences})"
     return Share(incomplete=(Incomplete(what, count, len(own)),))
+
+
+def _covers_most(heights: Sequence[Float64Array]) -> bool:
+    """Return whether a part covers most of the depth of all, given the heights of its slices."""
+    depths = [float(np.ptp(own)) for own in heights]
+    return max(depths) >= _TILTED_SHARE * float(np.ptp(np.concatenate(heights)))
 
 
 def _is_tilted(part: list[Frame], normal: Float64Array) -> bool:

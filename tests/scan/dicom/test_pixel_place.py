@@ -3,6 +3,7 @@ import pydicom
 import pytest
 
 from meninx._scan.dicom.frames import read_frames
+from meninx._scan.dicom.pixel_place import with_bits_stored
 from meninx._scan.dicom.pixels import LastFile, decode
 from meninx._scan.limits import DEFAULT_LIMITS
 from meninx._scan.reading import read_scans
@@ -190,3 +191,9 @@ def test_headers_outlast_their_files(healthy, tmp_path):
     assert next(iter(scan.headers)) is next(iter(scan.headers))
     assert "PixelData" not in next(iter(scan.headers))
     assert repr(scan.headers) == f"<{len(paths)} headers>"
+
+
+def test_single_hot_pixels_above_the_stored_bits_refuse_nothing():
+    image = np.full((1, 96, 96), 4000, np.uint16)
+    image[0, 40:42, 50:52] = 4140
+    assert with_bits_stored(image, 12).max() == 4000

@@ -22,6 +22,8 @@ _BYTES = {8: 1, 16: 2}
 # Share of neighbors from which unused bits belong to the image: measured 0.25 to 1.0 where they do,
 # below 0.001 with overlays, 0.02 where all bits are random.
 _CARRIES = 0.1
+# Fewer of them, as a share of the pixels, are single hot ones.
+_FEWEST_CARRIES = 0.001
 
 
 def pixel_place(
@@ -161,4 +163,4 @@ def _share_of_carries(values: NDArray[np.integer], stored: NDArray[np.integer], 
         is_near = np.abs(np.diff(whole, axis=axis)) < 2 ** (bits - 1)
         changes += int(is_change.sum())
         carries += int((is_change & is_near).sum())
-    return carries / max(changes, 1)
+    return carries / changes if carries > _FEWEST_CARRIES * whole.size else 0.0
