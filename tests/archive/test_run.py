@@ -131,6 +131,20 @@ def test_replaced_and_removed_series_are_said_and_not_counted(heads, tmp_path):
     assert "gone: 1 scan no longer" in run(source, out).stderr
 
 
+def test_rows_that_a_list_no_longer_names_are_not_gone(heads, tmp_path):
+    source, out = tmp_path / "list.csv", tmp_path / "out"
+    for number in range(2):
+        write_series(heads[number], tmp_path / f"head-{number}", number)
+        source.write_text(f"path\nhead-{number}\n")
+        result = run(source, out)
+        assert result.returncode == 0, result.stderr
+        assert "gone: not looked for: what a list does not name may still be there" in result.stderr
+    assert "2 scans in the table: 2 scored" in result.stderr
+    assert not pd.read_parquet(out).gone.any()
+    summary = json.loads((out / "_meninx/summary.json").read_text())
+    assert summary["gone"] == {"rows": 0, "scans": [], "looked_for": False}
+
+
 def rows_entered(out):
     """Return how many rows the ledger knows; 0 where there is none yet."""
     ledger = out / "_meninx" / "ledger.sqlite"

@@ -180,6 +180,90 @@ def test_only_the_archive_of_the_run_has_rows_that_are_gone(table, tmp_path):
     other.close()
 
 
+def test_content_that_another_archive_still_has_is_not_gone(table, tmp_path):
+    table.add([unit(1, place="z")])
+    table.mark_gone([])
+    assert table.gone(9) == (1, ["z"])
+    table.close()
+    other = Table(tmp_path / "out", SHA, "elsewhere")
+    other.add([unit(1, place="zz", rows=[]) | {"stamp": "ff" * 8}])
+    other.finish()
+    assert other.gone(9) == (0, [])
+    assert list(read(tmp_path).scan) == ["zz"]
+    other.close()
+
+
+def join(table, number, *parts):
+    """Enter a series of several parts, then the unit that joins them."""
+    who = {"patient": "p", "study_instance_uid": "1", "series_instance_uid": "1.2"}
+    table.add([unit(part, rows=[row(identity=who)]) for part in parts])
+    place = " + ".join(f"place-{part}" for part in parts)
+    joined = unit(number, place=place, rows=[row(identity=who)]) | {"joined": stamps(*parts)}
+    table.add([joined])
+
+
+def moved(number, to):
+    return unit(number, place=f"place-{to}", rows=[]) | {
+        "stamp": f"{to:016x}",
+        "folder": stamps(to)[0],
+    }
+
+
+def marks(table, tmp_path):
+    table.finish()
+    return sorted((row.scan, row.gone) for row in read(tmp_path).itertuples())
+
+
+def test_a_joined_series_is_there_while_its_parts_are_in_any_folders(table, tmp_path):
+    join(table, 9, 1, 2)
+    table.mark_gone(stamps(1))
+    assert marks(table, tmp_path) == [("place-1 + place-2", True)]
+    table.add([moved(2, 3)])
+    table.mark_gone(stamps(1, 3))
+    assert marks(table, tmp_path) == [("place-1 + place-3", False)]
+    # All of its files in one folder are the series, too.
+    table.add([moved(9, 4)])
+    table.mark_gone(stamps(4))
+    assert marks(table, tmp_path) == [("place-4", False)]
+    table.mark_gone(stamps(3))
+    assert marks(table, tmp_path) == [("place-4", True)]
+
+
+def test_a_series_joined_anew_needs_only_the_parts_that_it_has(table, tmp_path):
+    join(table, 9, 1, 2)
+    # A third part comes, and the first one has other content now.
+    who = {"patient": "p", "study_instance_uid": "1", "series_instance_uid": "1.2"}
+    table.add([unit(number, rows=[row(identity=who)]) for number in (3, 4)])
+    joined = {"joined": stamps(2, 3, 4)}
+    table.add([unit(10, place="whole", rows=[row(identity=who)]) | joined])
+    table.mark_gone(stamps(2, 3, 4))
+    assert marks(table, tmp_path) == [("place-2 + place-3 + place-4", False)]
+    table.mark_gone(stamps(3, 4))
+    assert marks(table, tmp_path) == [("place-2 + place-3 + place-4", True)]
+
+
+def test_a_joined_series_is_gone_only_for_its_own_archive(table, tmp_path):
+    join(table, 9, 1, 2)
+    table.close()
+    other = Table(tmp_path / "out", SHA, "elsewhere")
+    other.mark_gone([])
+    assert other.gone(9) == (0, [])
+    other.close()
+
+
+@pytest.mark.parametrize("layout", [0, tables.LAYOUT + 1])
+def test_a_table_of_another_version_is_refused_and_unchanged(table, tmp_path, layout):
+    table.add([unit(1)])
+    table.finish()
+    table._ledger.execute(f"pragma user_version={layout}")
+    table.close()
+    with pytest.raises(OptionError, match="written by another version of meninx") as caught:
+        Table(tmp_path / "out", SHA)
+    assert "name a new folder" in str(caught.value)
+    assert "another run" not in str(caught.value)
+    assert list(read(tmp_path).scan) == ["place-1"]
+
+
 def test_a_series_whose_slices_were_replaced_is_not_split(table):
     identity = {"patient": "p", "study_instance_uid": "1", "series_instance_uid": "1.2"}
     table.add([unit(1, place="a", rows=[row(identity=identity)])])

@@ -98,6 +98,27 @@ def test_a_part_that_comes_later_joins_the_others(heads, tmp_path):
     ]
 
 
+@pytest.mark.slow
+def test_a_series_in_several_folders_that_are_renamed_is_not_gone(heads, tmp_path):
+    source = tmp_path / "in"
+    write_series(heads[0], source / "P9", 7)
+    move(source / "P9", ["a", "b", "b"])
+    _, (first,) = run(source, tmp_path / "out")
+    assert (first["scan"], first["gone"]) == ("P9/a/0.dcm + P9/b", False)
+    for old, new, scan in (
+        ("P9/b", "P9/c", "P9/a/0.dcm + P9/c"),
+        ("P9", "Q9", "Q9/a/0.dcm + Q9/c"),
+    ):
+        (source / old).rename(source / new)
+        for _ in range(2):
+            progress, (found,) = run(source, tmp_path / "out")
+            assert progress.gone
+            assert found == first | {"scan": scan}
+    (source / "Q9/a/0.dcm").unlink()
+    _, (found,) = run(source, tmp_path / "out")
+    assert found["gone"]
+
+
 def test_series_of_two_people_with_one_uid_are_not_joined(tmp_path):
     table = Table(tmp_path / "out", SHA)
     people = [

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from multiprocessing.context import SpawnProcess
 from multiprocessing.queues import Queue
 
+from meninx._archive.list_store import ListStore
 from meninx._archive.messages import MACHINE_LOST, Channel, Message, UnitResult
 from meninx._archive.options import Options
 from meninx._archive.store import open_store
@@ -49,6 +50,7 @@ class RunProgress:
         places: Places of these units by reason; at most `_MAX_PLACES` for each.
         split: Series with rows for parts of them, which could not be joined.
         here: Stamps of the folders that the archive has.
+        is_list: Whether the archive is a list: it need not name all that is there.
         gone: Whether rows were marked whose content the archive no longer has.
     """
 
@@ -62,6 +64,7 @@ class RunProgress:
     places: dict[str, list[str]] = field(default_factory=dict)
     split: int = 0
     here: list[str] = field(default_factory=list)
+    is_list: bool = False
     gone: bool = False
 
 
@@ -92,13 +95,15 @@ def score_archive(
     if not stop.is_set() and (split := table.split_series()):
         run.walk(split)
     counter.join()
-    # What is out of reach is not gone.
-    if run.progress.counted and not (run.progress.unreached or stop.is_set()):
-        table.mark_gone(run.progress.here)
-        run.progress.gone = True
+    progress = run.progress
+    # What is out of reach, or no longer in a list, is not gone.
+    is_whole = progress.counted and not (progress.unreached or stop.is_set())
+    if is_whole and not progress.is_list:
+        table.mark_gone(progress.here)
+        progress.gone = True
     stop.set()
-    run.progress.split = table.count_split()
-    return run.progress
+    progress.split = table.count_split()
+    return progress
 
 
 @dataclass
@@ -224,6 +229,7 @@ def _count_files(source: str, done: Done, progress: RunProgress, stop: threading
     """Count the archive's files, to estimate the remaining time, and list its folders' stamps."""
     with suppress(Exception):  # scoring reports unreachable places
         store = open_store(source)
+        progress.is_list = isinstance(store, ListStore)
         for folder in store.folders():
             stamp = folder_stamp(store, folder)
             progress.found += len(folder.entries)

@@ -98,7 +98,9 @@ class Summary:
                 f"{counted(count, 'scan')} no longer in the archive, or with other content now, "
                 f"marked `gone` and not counted: {named}{more}"
             )
-        if not self.progress.gone:
+        if self.progress.is_list:
+            lines.append("not looked for: what a list does not name may still be there")
+        elif not self.progress.gone:
             lines.append("not looked for in this run, which did not reach all of the archive")
         return lines
 

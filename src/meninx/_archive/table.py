@@ -8,6 +8,7 @@ ledger does not contain was left by a killed run, and is deleted.
 
 import errno
 import hashlib
+import itertools
 import json
 import os
 import sqlite3
@@ -43,6 +44,8 @@ SplitSeries = Mapping[str, frozenset[str]]
 # Rows of a part, and the longest time that rows wait for one, s.
 PART_ROWS = 5000
 _MAX_WAIT_SECONDS = 300.0
+# Places that the place of a joined series names.
+_NAMED_PARTS = 4
 # Hexadecimal digits of a detector's SHA-256 that identify it, and name its folder.
 _DETECTOR_DIGITS = 16
 
@@ -105,10 +108,13 @@ create index if not exists findings_moved on findings (detector, part) where mov
 create index if not exists findings_gone on findings (detector, unit) where gone;
 create table if not exists units (
     detector text not null, stamp text not null, archive text not null, folder text not null,
-    content text not null, place text not null, joined integer not null default 0,
-    primary key (detector, stamp)
+    content text not null, place text not null, primary key (detector, stamp)
 ) without rowid;
 create index if not exists units_of_contents on units (detector, content);
+create table if not exists joins (
+    detector text not null, joined text not null, part text not null,
+    primary key (detector, joined, part)
+) without rowid;
 create table if not exists folders (
     detector text not null, stamp text not null, units integer not null, done integer not null,
     primary key (detector, stamp)
@@ -126,6 +132,17 @@ create table if not exists parts (
 def short_hash(*words: str) -> str:
     """Return a hash of words in 16 hexadecimal digits: 10^7 hashes collide with 1 in 370,000."""
     return hashlib.sha256("\0".join(words).encode(errors="surrogateescape")).hexdigest()[:16]
+
+
+# Number of the layout: an older ledger or part lacks columns, and cannot be continued.
+LAYOUT = int(short_hash(TABLES, *_SCHEMA.names)[:7], 16)
+
+
+def joined_place(places: Iterable[str]) -> str:
+    """Return the place of a series whose parts lie at several places."""
+    ordered = sorted(places)
+    more = len(ordered) - _NAMED_PARTS
+    return " + ".join(ordered[:_NAMED_PARTS] + [f"{more} more"] * (more > 0))
 
 
 class Done:
@@ -154,7 +171,8 @@ class Table:
         source: Archive of this run, as `Options.source`; only its contents are ever marked as gone.
 
     Raises:
-        OptionError: If the folder can't be written, or another run is writing it.
+        OptionError: If the folder can't be written, another run is writing it, or another version
+            with other columns wrote it.
     """
 
     def __init__(self, folder: Path, sha256: str, source: str = "") -> None:
@@ -166,7 +184,11 @@ class Table:
             for path in (self.aside, self.folder):
                 path.mkdir(parents=True, exist_ok=True)
             self._ledger = sqlite3.connect(self.aside / LEDGER, isolation_level=None)
-            self._ledger.executescript("pragma journal_mode=wal; pragma synchronous=full;" + TABLES)
+            self._check_layout(folder)
+            self._ledger.executescript(
+                f"pragma journal_mode=wal; pragma synchronous=full; pragma user_version={LAYOUT};"
+                + TABLES
+            )
             self._lock = sqlite3.connect(self.aside / "lock.sqlite", timeout=0.1)
             self._lock.execute("begin exclusive")
         except (OSError, sqlite3.Error) as error:
@@ -183,6 +205,16 @@ class Table:
         """Close the ledger, and let another process write."""
         self._ledger.close()
         self._lock.close()
+
+    def _check_layout(self, folder: Path) -> None:
+        ((layout,),) = self._ledger.execute("pragma user_version")
+        ((tables,),) = self._ledger.execute("select count(*) from sqlite_master")
+        if tables and layout != LAYOUT:
+            self._ledger.close()
+            raise OptionError(
+                f"--out {folder}: its table was written by another version of meninx and has other "
+                "columns; name a new folder, into which this version scores all scans anew"
+            )
 
     def _recover(self) -> None:
         """Delete parts that a killed run did not enter in the ledger: their rows still wait."""
@@ -243,10 +275,12 @@ class Table:
         content, place = unit["content_hash"], unit["place"]
         if not content:
             return 0  # known, and now in a folder that has changed
-        # The row is named by the first of several copies by name, whichever was scored.
+        # The row is named by the first of several copies by name, whichever was scored. What was
+        # read just now is not gone.
         self._update(
-            "update findings indexed by findings_of_units set place=?3, moved=1 "
-            "where detector=?1 and unit=?2 and place > ?3 and moved < ?4 and ifnull(part, 0) >= 0",
+            "update findings indexed by findings_of_units set "
+            "place=iif(gone, ?3, min(place, ?3)), gone=0, moved=1 where detector=?1 and unit=?2 "
+            "and (place > ?3 or gone) and moved < ?4 and ifnull(part, 0) >= 0",
             content,
             place,
             _REPLACED,
@@ -278,10 +312,10 @@ class Table:
                 self._archive,
                 folder,
             )
-        # The content of a joined series is that of its parts. A unit may be done twice: by a worker
-        # that was lost, and by another one.
+        # A joined series is where the contents of its parts are, see `joins`. A unit may be done
+        # twice: by a worker that was lost, and by another one.
         return self._update(
-            "insert or ignore into units values (?, ?, ?, ?, ?, ?, 0)",
+            "insert or ignore into units values (?, ?, ?, ?, ?, ?)",
             stamp,
             self._archive,
             folder,
@@ -297,73 +331,101 @@ class Table:
             for row in rows
             if (row.get("identity") or {}).get("series_instance_uid")
         }
+        content = unit["content_hash"]
         for name, uid in series:
+            if unit["joined"]:
+                self._withdraw(name, folders, content)
             for folder in folders:
-                if unit["joined"]:
-                    self._withdraw(name, folder, unit["content_hash"])
-                content = unit["content_hash"]
                 statement = "insert or ignore into series values (?, ?, ?, ?, ?)"
                 self._update(statement, name, folder, content, uid)
 
-    def _withdraw(self, series: str, folder: str, joined: str) -> None:
-        """Withdraw the rows of a series' part in a folder: a joined unit has it and the others."""
+    def _withdraw(self, series: str, folders: Iterable[str], joined: str) -> None:
+        """Withdraw the rows of a series' parts in folders: a joined unit has all of them."""
         query = "select unit from series where detector=? and series=? and folder=?"
-        for (part,) in list(self._query(query, series, folder)):
+        found = [
+            (unit, folder) for folder in folders for (unit,) in self._query(query, series, folder)
+        ]
+        for unit, folder in found:
+            # Of a unit that joined other folders, too, only the parts in this one.
+            self._update(
+                "insert or ignore into joins select ?1, ?3, content from units indexed by "
+                "units_of_contents where detector=?1 and folder=?4 and content in "
+                "(select ?2 union select part from joins where detector=?1 and joined=?2)",
+                unit,
+                joined,
+                folder,
+            )
+        for unit in {unit for unit, _ in found}:
             self._update(
                 "update findings indexed by findings_of_units set part=?3, row=null, moved=0 "
                 "where detector=?1 and unit=?2 and part is null",
-                part,
+                unit,
                 _NOWHERE,
             )
             self._update(
                 "update findings indexed by findings_of_units set moved=?3 "
                 "where detector=?1 and unit=?2 and part >= 0",
-                part,
+                unit,
                 _REPLACED,
             )
-            self._update(
-                "update units indexed by units_of_contents set content=?4, joined=1 "
-                "where detector=?1 and content=?2 and folder=?3",
-                part,
-                folder,
-                joined,
-            )
             statement = "delete from series where detector=? and series=? and unit=?"
-            self._update(statement, series, part)
+            self._update(statement, series, unit)
 
     def mark_gone(self, here: Iterable[str]) -> None:
         """Mark the rows of contents that the archive no longer has, and name others anew.
 
-        Rows of a content are named by the first of its places that still has it.
+        Rows of a content are named by the first of its places that still has it. A joined series
+        is there while the contents of all of its parts are, in whichever folders.
 
         Args:
             here: Stamps of all folders that the archive has now.
         """
         present = Done(here)
         self._ledger.create_function("here", 1, lambda stamp: stamp in present, deterministic=True)
-        # A content stays as long as a copy does; a joined series only with all of its parts.
-        contents = list(
-            self._query(
-                "select content, sum(here(folder)) = 0 or (max(joined) and not min(here(folder))), "
-                "min(case when here(folder) and not joined then place end) "
-                "from units as own indexed by units_of_contents where detector=?1 and content<>'' "
-                "and archive=?2 and not exists (select 1 from units as other "
-                "indexed by units_of_contents where other.detector=?1 "
-                "and other.content=own.content and other.archive<>?2) group by content",
-                self._archive,
-            )
+        self._execute("drop table if exists temp.held")
+        self._execute(
+            "create temp table held (content text primary key, here integer not null, place text, "
+            "own integer not null) without rowid"
+        )
+        # Other archives of the table were not walked: what they had counts as there.
+        self._update(
+            "insert into held select content, max(archive<>?2 or here(folder)), "
+            "min(case when archive=?2 and here(folder) then place end), max(archive=?2) "
+            "from units indexed by units_of_contents "
+            "where detector=?1 and content<>'' group by content",
+            self._archive,
         )
         with self._transaction():
-            for content, gone, place in contents:
+            for content, is_here, place in itertools.chain(self._held_units(), self._held_joins()):
                 self._update(
                     "update findings indexed by findings_of_units set moved=1, gone=?3, "
                     "place=ifnull(?4, place) where detector=?1 and unit=?2 and moved < ?5 "
                     "and ifnull(part, 0) >= 0 and (gone<>?3 or place<>ifnull(?4, place))",
                     content,
-                    gone,
+                    not is_here,
                     place,
                     _REPLACED,
                 )
+
+    def _held_units(self) -> Iterator[tuple[str, bool, str | None]]:
+        """Yield contents of this archive, whether they are there, and the first place if it is."""
+        yield from self._query(
+            "select content, here, place from held where own and content not in "
+            "(select joined from joins where detector=?)"
+        )
+
+    def _held_joins(self) -> Iterator[tuple[str, bool, str | None]]:
+        """Yield contents of joined series as `_held_units`; also a whole copy is one."""
+        for joined, is_here, places, whole in self._query(
+            "select joined, min(ifnull(part.here, 0)) or ifnull(whole.here, 0), "
+            "json_group_array(part.place), whole.place from joins "
+            "left join held as part on part.content=joins.part "
+            "left join held as whole on whole.content=joins.joined where detector=? "
+            "group by joined having max(ifnull(part.own, 0) or ifnull(whole.own, 0))"
+        ):
+            found = json.loads(places)
+            named = [joined_place(found)] if all(found) else []
+            yield joined, is_here, min([*named, *filter(None, [whole])], default=None)
 
     def gone(self, most: int) -> tuple[int, list[str]]:
         """Return how many rows are marked as gone, and the names of at most so many."""

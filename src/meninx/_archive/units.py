@@ -7,10 +7,7 @@ from typing import Any
 
 from meninx._archive.entries import FileEntry, Folder, Group
 from meninx._archive.store import Store
-from meninx._archive.table import Done, SplitSeries, short_hash
-
-# Folders that the place of a joined series names.
-_NAMED_PARTS = 4
+from meninx._archive.table import Done, SplitSeries, joined_place, short_hash
 
 
 @dataclass(frozen=True)
@@ -131,9 +128,7 @@ def _joined(store: Store, parts: Mapping[str, Group]) -> Unit:
     entries = {entry.name: entry for group in groups for entry in group.entries}
     context = {entry.name: entry for group in groups for entry in group.context}
     error = next((group.error for group in groups if group.error), "")
-    place = " + ".join(group.place for group in groups[:_NAMED_PARTS])
-    if len(groups) > _NAMED_PARTS:
-        place += f" + {len(groups) - _NAMED_PARTS} more"
+    place = joined_place(group.place for group in groups)
     group = Group(place, tuple(entries.values()), error, context=tuple(context.values()))
     stamp = _stamp(store, "joined", place, (*group.entries, *group.context))
     return replace(_unit(store, group, stamp, 1), stamp=stamp, joined=tuple(parts))
