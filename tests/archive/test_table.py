@@ -9,6 +9,7 @@ import pytest
 
 from meninx._archive import table as tables
 from meninx._archive.table import Table
+from meninx._archive.table_layout import LAYOUT
 from meninx._errors import OptionError
 
 SHA = "ab" * 32
@@ -251,7 +252,7 @@ def test_a_joined_series_is_gone_only_for_its_own_archive(table, tmp_path):
     other.close()
 
 
-@pytest.mark.parametrize("layout", [0, tables.LAYOUT + 1])
+@pytest.mark.parametrize("layout", [0, LAYOUT + 1])
 def test_a_table_of_another_version_is_refused_and_unchanged(table, tmp_path, layout):
     table.add([unit(1)])
     table.finish()

@@ -151,12 +151,17 @@ def test_a_healthy_type_contradicts_a_tumor(tmp_path):
         items_of(tmp_path, "picture,tumor,tumor_type\na.png,1,healthy\nb.png,0,none\n")
 
 
-def test_pictures_without_a_person_are_counted_beside_others(tmp_path):
+def table_of_noise(folder, text):
+    """Write three pictures, 0.png to 2.png, and a table of them; return the table."""
     for number in range(3):
         noise = np.random.default_rng(number).integers(0, 255, (40, 40), np.uint8)
-        Image.fromarray(noise).save(tmp_path / f"{number}.png")
-    table = tmp_path / "t.csv"
-    table.write_text("picture,tumor,person\n0.png,1,P1\n1.png,0,nan\n2.png,0,\n")
+        Image.fromarray(noise).save(folder / f"{number}.png")
+    (folder / "t.csv").write_text(text)
+    return folder / "t.csv"
+
+
+def test_pictures_without_a_person_are_counted_beside_others(tmp_path):
+    table = table_of_noise(tmp_path, "picture,tumor,person\n0.png,1,P1\n1.png,0,nan\n2.png,0,\n")
     lines = understood(survey(table))
     assert "no person is known of 2 of 3 pictures and volumes" in lines
     assert any("person is 'nan' in 1 rows" in line for line in lines)
@@ -241,11 +246,7 @@ def test_two_collections_with_a_file_in_common_are_refused(tmp_path):
 
 
 def test_spellings_of_a_person_are_one_person_which_is_said(tmp_path):
-    for number in range(3):
-        noise = np.random.default_rng(number).integers(0, 255, (40, 40), np.uint8)
-        Image.fromarray(noise).save(tmp_path / f"{number}.png")
-    table = tmp_path / "t.csv"
-    table.write_text("picture,tumor,person\n0.png,1,7\n1.png,0,007\n2.png,0,8\n")
+    table = table_of_noise(tmp_path, "picture,tumor,person\n0.png,1,7\n1.png,0,007\n2.png,0,8\n")
     found = survey(table)
     assert found.clusters == [0, 0, 2]
     assert "persons with several spellings count as one each: 7 = 007" in understood(found)

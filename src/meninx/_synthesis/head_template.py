@@ -183,9 +183,10 @@ def _middle_of_head(scan: Scan, volume: Float32Array) -> Float32Array:
     x, y = (np.flatnonzero(head[:, :, level].any(axis=1 - axis)).mean() for axis in (0, 1))
     grid = np.ogrid[tuple(slice(0, side) for side in volume.shape)]
     ball = (grid[0] - x) ** 2 + (grid[1] - y) ** 2 + (grid[2] - level) ** 2 < 50**2
-    if not (ball & head).any():
+    values: Float32Array = volume[ball & head]
+    if not values.size:
         raise _no_brain(scan, "found no tissue in the middle of the head")
-    return np.asarray(volume[ball & head])
+    return values
 
 
 def _distance(mask: NDArray[np.bool_]) -> Float32Array:
